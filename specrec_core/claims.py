@@ -1,0 +1,152 @@
+"""Reported number, reproduced number, tolerance, verdict.
+
+A *comparison* sets the mean and 95 % interval over seeds of a record beside a reported value; a
+*claim* is a predicate over records. Both are evaluated when the book is built, and neither is
+ever blank: what has no source is ``not reported``, what has no record is ``not run yet``.
+"""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from specrec_core.records import Record
+
+REPORTED = Path(__file__).resolve().parents[1] / "book" / "reported"
+PROVENANCES = ("primary", "official-code", "digitised", "secondary", "reference", "not-found")
+
+REPRODUCED = "reproduced"
+DEVIATES = "deviates"
+NOT_REPORTED = "not reported"
+NOT_RUN = "not run yet"
+
+
+def mean_interval(values: Sequence[float]) -> tuple[float, float]:
+    """Mean of independent values and half the width of its 95 % Student-t interval.
+
+    With one value the half-width is infinite: one seed says nothing about the spread.
+    """
+    from scipy.stats import t
+
+    n = len(values)
+    if n == 0:
+        raise ValueError("values is empty: expected one value per seed")
+    mean = math.fsum(values) / n
+    if n == 1:
+        return mean, math.inf
+    deviation = math.sqrt(math.fsum((v - mean) ** 2 for v in values) / (n - 1))
+    return mean, float(t.ppf(0.975, n - 1)) * deviation / math.sqrt(n)
+
+
+def show(values: Sequence[float], digits: int = 4) -> str:
+    """``0.1463 ± 0.0008``, or ``0.1463 (one seed)``."""
+    mean, half = mean_interval(values)
+    if math.isinf(half):
+        return f"{mean:.{digits}f} (one seed)"
+    return f"{mean:.{digits}f} ± {half:.{digits}f}"
+
+
+@dataclass(frozen=True)
+class Reported:
+    """A number somebody else reported, and how we know it."""
+
+    value: float | None
+    source: str
+    provenance: str
+
+    def __post_init__(self) -> None:
+        if self.provenance not in PROVENANCES:
+            raise ValueError(
+                f"provenance is {self.provenance!r}: expected one of {', '.join(PROVENANCES)}"
+            )
+
+    @classmethod
+    def lookup(cls, table: str, **where: str) -> Reported:
+        """The one row of ``book/reported/<table>.csv`` whose columns match ``where``.
+
+        The table has at least the columns ``value``, ``source`` and ``provenance``.
+        """
+        with open(REPORTED / f"{table}.csv", encoding="utf-8", newline="") as lines:
+            rows = [r for r in csv.DictReader(lines) if all(r[k] == v for k, v in where.items())]
+        if len(rows) != 1:
+            raise ValueError(f"{len(rows)} rows of reported/{table}.csv match {where}: expected 1")
+        row = rows[0]
+        return cls(float(row["value"]) if row["value"] else None, row["source"], row["provenance"])
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """One line of a table of verdicts, ready to print."""
+
+    statement: str
+    reported: str
+    reproduced: str
+    verdict: str
+    note: str = ""
+    record: str | None = None
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A metric of one record against a reported value.
+
+    ``tolerance`` is relative: `reproduced` means that the reported value lies within
+    ``tolerance · |reported|`` of the reproduced mean, or inside its 95 % interval.
+    """
+
+    statement: str
+    label: str
+    metric: str
+    reported: Reported | None
+    tolerance: float = 0.05
+    digits: int = 4
+    note: str = ""
+
+    def verdict(self, records: Mapping[str, Record | None]) -> Verdict:
+        value = self.reported.value if self.reported else None
+        source = f" ({self.reported.provenance}, {self.reported.source})" if self.reported else ""
+        reported = NOT_REPORTED if value is None else f"{value:.{self.digits}f}{source}"
+        record = records[self.label]
+        if record is None:
+            return Verdict(self.statement, reported, "–", NOT_RUN, self.note)
+        values = record.metrics[self.metric]
+        mean, half = mean_interval(values)
+        if value is None:
+            outcome = NOT_REPORTED
+        else:
+            spread = half if math.isfinite(half) else 0.0
+            close = abs(mean - value) <= max(self.tolerance * abs(value), spread)
+            outcome = REPRODUCED if close else DEVIATES
+        return Verdict(
+            self.statement, reported, show(values, self.digits), outcome, self.note, record.name
+        )
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A statement that records can bear out or contradict.
+
+    ``test`` gets the records it needs, by label, and returns whether the claim holds together
+    with the evidence in a few words.
+    """
+
+    statement: str
+    needs: tuple[str, ...]
+    test: Callable[[Mapping[str, Record]], tuple[bool, str]]
+    source: str = "this book"
+    note: str = ""
+
+    def verdict(self, records: Mapping[str, Record | None]) -> Verdict:
+        present: dict[str, Record] = {}
+        for label in self.needs:
+            record = records[label]
+            if record is None:
+                return Verdict(self.statement, f"claim ({self.source})", "–", NOT_RUN, self.note)
+            present[label] = record
+        holds, evidence = self.test(present)
+        outcome = REPRODUCED if holds else DEVIATES
+        only = present[self.needs[0]].name if len(present) == 1 else None
+        return Verdict(self.statement, f"claim ({self.source})", evidence, outcome, self.note, only)

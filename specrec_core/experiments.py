@@ -1,0 +1,237 @@
+"""Run an experiment, or read its record.
+
+>>> from specrec_core import catalogue, experiments                                # doctest: +SKIP
+>>> wanted = catalogue.suite("01_spectra", "paper")["bpr d=64"]                     # doctest: +SKIP
+>>> experiments.obtain(wanted, device="cuda").metrics["ndcg@10"]                    # doctest: +SKIP
+
+From a shell, with torch, numpy, scipy and pandas alone::
+
+    python -m specrec_core.experiments list
+    python -m specrec_core.experiments run --budget 9m --only 01_spectra --device cuda
+"""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import scipy
+import torch
+
+from specrec_core import catalogue, datasets, records, spectra
+from specrec_core.evaluation import evaluate, popularity_groups
+from specrec_core.interactions import Interactions
+from specrec_core.models import MF, LightGCN
+from specrec_core.records import Experiment, Record
+from specrec_core.training import History, fit, track_spectra
+
+CUTS = (10, 20)
+CONVENTIONS = ("standard", "truncated", "eleven")
+
+
+def obtain(
+    experiment: Experiment,
+    *,
+    profile: str = "paper",
+    device: str = "cpu",
+    save: bool = True,
+    progress: bool = True,
+) -> Record:
+    """The record of ``experiment``: read where there is one, otherwise run (and saved)."""
+    found = records.find(experiment)
+    if found is not None:
+        return found
+    record = run(experiment, profile=profile, device=device, progress=progress)
+    if save:
+        record.save()
+    return record
+
+
+def shown(
+    chapter: str, label: str, *, profile: str = "quick", device: str = "cpu", data: str = "real"
+) -> Record:
+    """What a page shows for one experiment of a chapter: the best record there is of it.
+
+    The `paper` record where it exists, or where ``profile`` is ``paper`` and it can be made now;
+    otherwise a `quick` run, made now and not kept. ``Record.provenance`` says which, and the page
+    prints it. Synthetic data never stand in for a record of real data.
+    """
+    if data == "real":
+        wanted = catalogue.suite(chapter, "paper")[label]
+        found = records.find(wanted)
+        if found is not None or profile == "paper":
+            return found or obtain(wanted, device=device)
+    quick = catalogue.suite(chapter, "quick", data)[label]
+    return run(quick, profile="quick", device=device, progress=False)
+
+
+def run(
+    experiment: Experiment,
+    *,
+    profile: str = "paper",
+    device: str = "cpu",
+    together: int | None = None,
+    progress: bool = True,
+) -> Record:
+    """Train and test every seed of ``experiment``.
+
+    Parameters
+    ----------
+    together
+        Replicas that train at once; it changes the time, not the result. By default all of them
+        on a GPU, and one after another on a CPU, where batching them gains nothing.
+
+    Raises
+    ------
+    ValueError
+        If the data at hand is not of the version that the experiment names.
+    """
+    data = datasets.load(
+        experiment.dataset, validation=experiment.validation, seed=experiment.split_seed
+    )
+    if data.version != experiment.version:
+        raise ValueError(
+            f"experiment wants {experiment.dataset} {experiment.version!r}, but the data at hand "
+            f"is {data.version!r}: define the experiment anew for this version"
+        )
+    where = torch.device(device)
+    if together is None:
+        together = len(experiment.seeds) if where.type == "cuda" else 1
+    parts = [
+        _run_replicas(experiment, data, experiment.seeds[i : i + together], where, progress)
+        for i in range(0, len(experiment.seeds), together)
+    ]
+    histories = [p["history"] for p in parts]
+    return Record(
+        experiment=experiment,
+        metrics=_joined([p["metrics"] for p in parts]),
+        selected_epoch=[e for h in histories for e in h.best_epoch],
+        epochs_run=[e for h in histories for e in h.epochs_run],
+        history=_joined([{"epoch": h.epochs, **h.values} for h in histories]),
+        spectrum=_joined([p["spectrum"] for p in parts]),
+        seconds=[round(s, 3) for h in histories for s in h.seconds],
+        device=_device_name(where),
+        profile=profile,
+        versions={
+            "python": platform.python_version(),
+            "torch": torch.__version__,
+            "numpy": np.__version__,
+            "scipy": scipy.__version__,
+        },
+        data={"version": data.version, "checksum": data.checksum, **data.statistics},
+    )
+
+
+def build(experiment: Experiment, data: Interactions, seeds: Sequence[int], device: Any) -> MF:
+    """The untrained model of an experiment, one replica per seed."""
+    e = experiment
+    if e.model == "lightgcn":
+        train = data.csr("train", device)
+        return LightGCN(train, e.dim, layers=e.layers, seeds=seeds, init_std=e.init_std)
+    model = MF(data.n_users, data.n_items, e.dim, seeds=seeds, init_std=e.init_std)
+    return model.to(device)
+
+
+def train(
+    experiment: Experiment,
+    data: Interactions,
+    model: MF,
+    *,
+    progress: bool = True,
+) -> History:
+    """`specrec_core.training.fit` with the settings of an experiment, spectra tracked."""
+    e = experiment
+    return fit(
+        model,
+        data,
+        loss=e.loss,
+        optimizer=e.optimizer,
+        learning_rate=e.learning_rate,
+        l2=e.l2,
+        batch_size=e.batch_size,
+        epochs=e.epochs,
+        negatives=e.negatives,
+        negative_distribution=e.negative_distribution,
+        positives=e.positives,
+        metric=e.metric,
+        evaluate_every=e.evaluate_every,
+        patience=e.patience,
+        callbacks=(track_spectra,),
+        progress=progress,
+    )
+
+
+def _run_replicas(
+    experiment: Experiment,
+    data: Interactions,
+    seeds: Sequence[int],
+    device: torch.device,
+    progress: bool,
+) -> dict[str, Any]:
+    model = build(experiment, data, seeds, device)
+    spectrum = {f"initial {side}": s for side, s in _spectra(model).items()}
+    history = train(experiment, data, model, progress=progress)
+    spectrum.update(_spectra(model))
+    groups = popularity_groups(torch.as_tensor(data.item_popularity, device=device))
+    measured = evaluate(
+        model.scorer(),
+        data.csr("test", device),
+        data.csr("train+validation", device),
+        k=CUTS,
+        conventions=CONVENTIONS,
+        item_groups=groups,
+    )
+    metrics = {name: value.tolist() for name, value in measured.mean.items()}
+    for side in ("users", "items", "scores"):
+        metrics[f"effective rank of {side}"] = [
+            float(spectra.effective_rank(torch.tensor(s, dtype=torch.float64)))
+            for s in spectrum[side]
+        ]
+    best = f"validation {experiment.metric}"
+    metrics[best] = [max(series) for series in history.values[best]]
+    return {"metrics": metrics, "history": history, "spectrum": spectrum}
+
+
+@torch.no_grad()
+def _spectra(model: MF) -> dict[str, list[list[float]]]:
+    """Singular values of both final tables and of the scores, to six digits."""
+    users, items = model()
+    values = {
+        "users": spectra.singular_values(users),
+        "items": spectra.singular_values(items),
+        "scores": spectra.product_singular_values(users, items),
+    }
+    return {side: _rounded(s.tolist()) for side, s in values.items()}
+
+
+def _rounded(rows: list[list[float]]) -> list[list[float]]:
+    return [[float(f"{value:.6g}") for value in row] for row in rows]
+
+
+def _joined(parts: Sequence[dict[str, Any]]) -> dict[str, list[Any]]:
+    """Lists per seed of several groups of replicas, one after the other."""
+    return {key: _finite([x for part in parts for x in part[key]]) for key in parts[0]}
+
+
+def _finite(value: Any) -> Any:
+    """JSON has no NaN: it becomes None (the loss of epoch 0, which has none)."""
+    if isinstance(value, list):
+        return [_finite(v) for v in value]
+    if isinstance(value, float):
+        return float(f"{value:.8g}") if np.isfinite(value) else None
+    return value
+
+
+def _device_name(device: torch.device) -> str:
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"{device.type} ({platform.machine()}, {torch.get_num_threads()} threads)"
+
+
+if __name__ == "__main__":
+    # The classes must be those of the imported module, not of this second copy of it.
+    from specrec_core.sweep import main
+
+    raise SystemExit(main())

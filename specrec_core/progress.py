@@ -1,0 +1,42 @@
+"""A progress bar where tqdm is installed, and plain lines where it is not."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+
+def bar(steps: Iterable[int], description: str, show: bool = True) -> Any:
+    """Iterate over ``steps`` (a sized iterable) showing how far it is; use it in a ``with``."""
+    try:
+        from tqdm.auto import tqdm
+    except ImportError:
+        return _Lines(steps, description, show)
+    return tqdm(steps, desc=description, disable=not show, leave=False, mininterval=1.0)
+
+
+class _Lines:
+    """The part of tqdm's interface that is used here, a line every ten seconds."""
+
+    def __init__(self, steps: Iterable[int], description: str, show: bool) -> None:
+        self.steps, self.description, self.show, self.note = list(steps), description, show, ""
+
+    def __enter__(self) -> _Lines:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def set_postfix_str(self, note: str) -> None:
+        self.note = note
+
+    def __iter__(self) -> Iterator[int]:
+        last = time.monotonic()
+        for done, step in enumerate(self.steps):
+            if self.show and time.monotonic() - last > 10:
+                last = time.monotonic()
+                line = f"{self.description}: {done}/{len(self.steps)} {self.note}"
+                print(line, file=sys.stderr, flush=True)
+            yield step

@@ -1,0 +1,225 @@
+"""An experiment as a value, and the record that a run of it leaves.
+
+An `Experiment` says everything that changes a result and nothing that does not: no device, no
+number of workers, no profile. Its canonical JSON has a hash, and that hash is its name. A
+`Record` is what one run of it measured; it is stored as one JSON file, written atomically, so a
+sweep that is killed loses at most the experiment under way.
+
+This module imports no torch: the published book reads records without it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+PUBLISHED = Path(__file__).resolve().parents[1] / "book" / "results"
+
+MODELS = ("mf", "lightgcn")
+LOSSES = ("bpr", "bce", "alignment", "logistic_alignment")
+POSITIVES = ("interactions", "users")
+NEGATIVES = ("uniform", "popularity")
+
+
+def written_to() -> Path:
+    """Where records are written: ``$SPECREC_RESULTS`` if set, else the book's own results."""
+    return Path(os.environ.get("SPECREC_RESULTS") or PUBLISHED)
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """One training protocol on one data set, for one or more seeds.
+
+    A field that has its default value is left out of the canonical form, so that a later version
+    of the library can add a field without renaming the experiments that do not use it.
+
+    Parameters
+    ----------
+    dataset, version
+        Name in `specrec_core.datasets` and the version of it that was meant; a run refuses data
+        of any other version.
+    validation, split_seed
+        Share of each user's training interactions held out for selection, and the seed of that
+        split. The split is the same for every seed of the experiment.
+    model, dim, layers
+        Encoder, embedding dimension, propagation layers (``lightgcn`` only).
+    loss, negatives, negative_distribution, positives
+        Training loss; negatives per positive; how they and the positives are drawn.
+    optimizer, learning_rate, l2, init_std
+        ``l2`` multiplies half the squared norm of the embeddings gathered for a batch, per
+        positive. ``init_std`` is the standard deviation of the normal initialisation.
+    batch_size, epochs, evaluate_every, patience, metric
+        Budget, and the early stop: a replica stops after ``patience`` evaluations without a
+        better validation ``metric``, and keeps its best epoch.
+    seeds
+        One replica each.
+    """
+
+    dataset: str
+    version: str
+    dim: int
+    epochs: int
+    seeds: tuple[int, ...]
+    model: str = "mf"
+    layers: int = 0
+    loss: str = "bpr"
+    negatives: int = 1
+    negative_distribution: str = "uniform"
+    positives: str = "interactions"
+    optimizer: str = "adam"
+    learning_rate: float = 1e-3
+    l2: float = 0.0
+    init_std: float = 0.1
+    batch_size: int = 1024
+    evaluate_every: int = 1
+    patience: int = 10
+    metric: str = "ndcg@10"
+    validation: float = 0.1
+    split_seed: int = 0
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "seeds", tuple(int(s) for s in self.seeds))
+        _one_of("model", self.model, MODELS)
+        _one_of("loss", self.loss, LOSSES)
+        _one_of("positives", self.positives, POSITIVES)
+        _one_of("negative_distribution", self.negative_distribution, NEGATIVES)
+        _one_of("optimizer", self.optimizer, ("adam", "sgd"))
+        for name in ("dim", "epochs", "batch_size", "evaluate_every", "patience", "negatives"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} is {getattr(self, name)}: expected at least 1")
+        if not self.seeds or len(set(self.seeds)) != len(self.seeds):
+            raise ValueError(f"seeds is {self.seeds}: expected one or more distinct integers")
+        if (self.model == "lightgcn") != (self.layers > 0):
+            raise ValueError(
+                f"layers is {self.layers} for model {self.model!r}: expected layers > 0 for "
+                "'lightgcn' and 0 for every other model"
+            )
+
+    def definition(self) -> dict[str, Any]:
+        """The canonical form: every field that has no default, and every one that differs."""
+        out = {}
+        for f in dataclasses.fields(self):
+            value = getattr(self, f.name)
+            if value != f.default:
+                out[f.name] = list(value) if isinstance(value, tuple) else value
+        return dict(sorted(out.items()))
+
+    @property
+    def name(self) -> str:
+        """16 hexadecimal digits of the SHA-256 of the canonical JSON."""
+        canonical = json.dumps(self.definition(), sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(canonical.encode()).hexdigest()[:16]
+
+    def with_(self, **changes: Any) -> Experiment:
+        """A copy with some fields changed."""
+        return dataclasses.replace(self, **changes)
+
+
+def _one_of(name: str, value: str, allowed: tuple[str, ...]) -> None:
+    if value not in allowed:
+        raise ValueError(f"{name} is {value!r}: expected one of {', '.join(allowed)}")
+
+
+@dataclass(frozen=True)
+class Record:
+    """What one run of an experiment measured; every list has one entry per seed.
+
+    Attributes
+    ----------
+    metrics
+        Test metrics at the selected epoch.
+    selected_epoch, epochs_run, seconds
+        The epoch chosen on validation (0 is the initialisation), the epochs trained, and the
+        wall time of training and evaluation, per seed.
+    history
+        ``{"epoch": [...], name: [[value per recorded epoch] per seed]}``, thinned.
+    spectrum
+        ``{"users": [[σ₁, σ₂, …] per seed], "items": …, "initial users": …, …}``.
+    device, profile, versions, data
+        What made the numbers: the device, the profile (``quick`` or ``paper``), the versions of
+        Python and the libraries, and the checksum and statistics of the data.
+    """
+
+    experiment: Experiment
+    metrics: Mapping[str, list[float]]
+    selected_epoch: list[int]
+    epochs_run: list[int]
+    history: Mapping[str, list[Any]]
+    spectrum: Mapping[str, list[list[float]]]
+    seconds: list[float]
+    device: str
+    profile: str
+    versions: Mapping[str, str]
+    data: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        return self.experiment.name
+
+    @property
+    def provenance(self) -> str:
+        """One line for a figure's foot: profile, seeds, device, record."""
+        n = len(self.experiment.seeds)
+        return f"{self.profile} · {n} seed{'s' * (n > 1)} · {self.device} · record {self.name[:8]}"
+
+    def save(self, folder: Path | None = None) -> Path:
+        """Write ``<name>.json`` atomically: the file is there whole, or not at all."""
+        folder = folder or written_to()
+        body = {"name": self.name, **dataclasses.asdict(self)}
+        body["experiment"] = self.experiment.definition()
+        return write_json(folder / f"{self.name}.json", body)
+
+
+def write_json(path: Path, body: Any) -> Path:
+    """Write ``body`` as JSON to ``path`` through a temporary file in the same folder."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-", suffix=".part")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as out:
+            json.dump(body, out, indent=1, ensure_ascii=False, allow_nan=False)
+            out.write("\n")
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+    return path
+
+
+def read(path: Path) -> Record:
+    """The record in a file; ValueError if it is none, or not the one it is named after."""
+    try:
+        body = json.loads(path.read_text(encoding="utf-8"))
+        experiment = Experiment(**body.pop("experiment"))
+        name = body.pop("name")
+        record = Record(experiment=experiment, **body)
+    except (json.JSONDecodeError, KeyError, TypeError) as error:
+        raise ValueError(f"{path} is not a record ({error}): delete it and run again") from error
+    if not name == record.name == path.stem:
+        raise ValueError(
+            f"{path} says it is {name} and its experiment hashes to {record.name}: "
+            "records are never edited by hand; delete it and run again"
+        )
+    return record
+
+
+def find(experiment: Experiment) -> Record | None:
+    """The record of an experiment, from where records are written or else the book; or None."""
+    for folder in dict.fromkeys((written_to(), PUBLISHED)):
+        path = folder / f"{experiment.name}.json"
+        if path.exists():
+            return read(path)
+    return None
+
+
+def published() -> Iterator[Record]:
+    """All records of the book, by name."""
+    for path in sorted(PUBLISHED.glob("[0-9a-f]" * 16 + ".json")):
+        yield read(path)

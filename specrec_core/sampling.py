@@ -1,0 +1,109 @@
+"""Positives and negatives for a whole epoch at once, on the device of the interactions.
+
+Negatives are exact: never a known positive, and never redrawn. Each item i has a whole-number
+weight w_i (1 for uniform sampling, its training count for popularity sampling). For a user whose
+positives weigh s in total, draw a whole number r below W − s and take the item that owns the
+r-th unit of weight once the user's positives are skipped. Two binary searches find it: one among
+the user's own positives, one among all items. There is no rejection loop, so the cost is the same
+for a user who has seen almost everything.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from specrec_core.interactions import CSR
+
+
+def positives_by_interaction(seen: CSR, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Every interaction once, in random order: users ``(nnz,)`` and items ``(nnz,)``."""
+    order = torch.randperm(seen.nnz, generator=generator, device=seen.device)
+    return seen.rows()[order], seen.indices[order]
+
+
+def positives_by_user(seen: CSR, count: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """``count`` users uniformly with replacement, and for each one of their items uniformly.
+
+    Users without interactions are never drawn. This is how the DirectSpec code samples
+    [peng2024balancing]: heavy users weigh less than in `positives_by_interaction`.
+    """
+    if count < 1:
+        raise ValueError(f"count is {count}: expected at least 1")
+    degree = seen.degree()
+    active = torch.nonzero(degree).squeeze(1)
+    if active.numel() == 0:
+        raise ValueError("seen has no interactions: there is nothing to draw positives from")
+    users = active[_below(torch.full((count,), active.numel(), device=seen.device), generator)]
+    return users, seen.indices[seen.offsets[users] + _below(degree[users], generator)]
+
+
+class Negatives:
+    """Draws items that a user has not interacted with, with probability ∝ weight.
+
+    Parameters
+    ----------
+    seen
+        The known positives, users × items.
+    weights
+        Whole-number weight per item, shape ``(n_items,)``; None for uniform. An item of weight 0
+        is never drawn. Pass training counts for sampling by popularity.
+
+    Raises
+    ------
+    ValueError
+        If weights are no non-negative integers, or if some user with interactions has seen every
+        item that could be drawn.
+    """
+
+    def __init__(self, seen: CSR, weights: Tensor | None = None) -> None:
+        n_items = seen.shape[1]
+        if weights is None:
+            weights = torch.ones(n_items, dtype=torch.int64, device=seen.device)
+        if weights.dtype.is_floating_point or weights.shape != (n_items,) or (weights < 0).any():
+            raise ValueError(
+                f"weights has dtype {weights.dtype} and shape {tuple(weights.shape)}: expected "
+                f"non-negative integers of shape ({n_items},)"
+            )
+        weights = weights.to(seen.device, torch.int64)
+        self.offsets = seen.offsets
+        self.cumulative = weights.cumsum(0)  # weight of items 0..i
+        self.total = int(self.cumulative[-1])
+        seen_weight = weights[seen.indices].cumsum(0)  # over all pairs, in user order
+        before_user = torch.cat([seen_weight.new_zeros(1), seen_weight])[seen.offsets]
+        self.skipped = torch.cat([seen_weight.new_zeros(1), seen_weight])
+        self.before_user = before_user[:-1]
+        self.unseen = self.total - (before_user[1:] - before_user[:-1])  # (n_users,)
+        rows = seen.rows()
+        # Of the user's unseen weight, how much lies before each of their positives; shifted by
+        # user, one ascending list that a single searchsorted serves for all users.
+        own_before = self.skipped[:-1] - self.before_user[rows]
+        exclusive = (self.cumulative - weights)[seen.indices]
+        self.keys = rows * (self.total + 1) + exclusive - own_before
+        starved = torch.nonzero((self.unseen <= 0) & (seen.degree() > 0)).squeeze(1)
+        if starved.numel():
+            raise ValueError(
+                f"user {int(starved[0])} (one of {starved.numel()}) has interacted with every "
+                "item that could be drawn: there is no negative for them; remove such users or "
+                "give unseen items a positive weight"
+            )
+
+    def draw(self, users: Tensor, count: int, generator: torch.Generator) -> Tensor:
+        """``count`` independent negatives for each of ``users`` ``(B,)``: items ``(B, count)``."""
+        if count < 1:
+            raise ValueError(f"count is {count}: expected at least 1")
+        user = users.repeat_interleave(count)
+        rank = _below(self.unseen[user], generator)
+        passed = torch.searchsorted(self.keys, user * (self.total + 1) + rank, right=True)
+        # Positives of this user that lie before the rank-th unseen unit of weight.
+        weight = rank + self.skipped[passed] - self.before_user[user]
+        items = torch.searchsorted(self.cumulative, weight, right=True)
+        return items.view(users.shape[0], count)
+
+
+def _below(bounds: Tensor, generator: torch.Generator) -> Tensor:
+    """A uniform whole number in [0, bound) for each bound (bias below 2⁻⁵³ · bound)."""
+    uniform = torch.rand(
+        bounds.shape, generator=generator, device=bounds.device, dtype=torch.float64
+    )
+    return torch.minimum((uniform * bounds).long(), bounds - 1)

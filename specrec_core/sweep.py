@@ -1,0 +1,246 @@
+"""Run the records that are missing: within a time budget, resumable at any moment.
+
+Each experiment's record is written when it ends, so a sweep may be killed whenever one likes: it
+loses the experiment under way, and the next sweep starts with what is still missing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import multiprocessing
+import os
+import re
+import signal
+import statistics
+import sys
+from collections.abc import Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from contextlib import contextmanager
+from types import FrameType
+
+from specrec_core import catalogue, records
+from specrec_core.records import Experiment, Record
+
+
+def wanted(only: Sequence[str] = ()) -> dict[str, Experiment]:
+    """``chapter/label`` → experiment of the `paper` profile; ``only`` keeps what contains one."""
+    every = {
+        f"{chapter}/{label}": experiment
+        for chapter in catalogue.chapters()
+        for label, experiment in catalogue.suite(chapter, "paper").items()
+    }
+    if not only:
+        return every
+    kept = {key: e for key, e in every.items() if any(part in key for part in only)}
+    if not kept:
+        raise ValueError(f"only is {' '.join(only)!r}: no experiment matches; see the list command")
+    return kept
+
+
+def missing(experiments: dict[str, Experiment]) -> dict[str, Experiment]:
+    """Those without a record; an experiment that stands under two keys counts once."""
+    seen: set[str] = set()
+    left = {}
+    for key, experiment in experiments.items():
+        if experiment.name not in seen and records.find(experiment) is None:
+            left[key] = experiment
+        seen.add(experiment.name)
+    return left
+
+
+class Estimate:
+    """Seconds that an experiment should take, from the records there are.
+
+    Time is taken as proportional to training interactions × dimension × negatives × epochs run,
+    with one constant per model and kind of device (the median over records), and the epochs run as
+    the median share of the budget that early stopping left.
+    """
+
+    def __init__(self, past: Sequence[Record], device: str) -> None:
+        self.rates: dict[str, list[float]] = {}
+        self.sizes = {r.experiment.dataset: r.data["train"] for r in past}
+        shares: list[float] = []
+        for r in past:
+            shares.extend(ran / r.experiment.epochs for ran in r.epochs_run)
+            if r.device.startswith("cpu") != (device == "cpu"):
+                continue
+            work = self._work(r.experiment, self.sizes[r.experiment.dataset])
+            for seconds, ran in zip(r.seconds, r.epochs_run, strict=True):
+                if ran:
+                    self.rates.setdefault(r.experiment.model, []).append(seconds / ran / work)
+        self.share = statistics.median(shares) if shares else 1.0
+
+    @staticmethod
+    def _work(e: Experiment, interactions: int) -> float:
+        return interactions * e.dim * (2 + e.negatives)
+
+    def seconds(self, e: Experiment) -> float | None:
+        """For all seeds together, one after another; None where no record tells."""
+        if e.model not in self.rates or e.dataset not in self.sizes:
+            return None
+        rate = statistics.median(self.rates[e.model])
+        epochs = e.epochs * self.share * len(e.seeds)
+        return rate * self._work(e, self.sizes[e.dataset]) * epochs
+
+
+class BudgetSpent(Exception):
+    """The time budget ran out while an experiment was under way."""
+
+
+@contextmanager
+def deadline(seconds: float | None) -> Iterator[None]:
+    """Raise `BudgetSpent` in the main thread after ``seconds``."""
+    if seconds is None:
+        yield
+        return
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        raise BudgetSpent
+
+    before = signal.signal(signal.SIGALRM, stop)
+    signal.setitimer(signal.ITIMER_REAL, max(seconds, 0.001))
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def sweep(
+    experiments: dict[str, Experiment],
+    *,
+    device: str = "cpu",
+    budget: float | None = None,
+    workers: int = 1,
+) -> int:
+    """Run what is missing, shortest first, and return how many are left.
+
+    ``workers`` above 1 spreads experiments over processes, one thread each; a budget in seconds
+    ends the sweep, dropping the experiments under way.
+    """
+    left = missing(experiments)
+    estimate = Estimate(list(records.published()), device)
+    order = sorted(left, key=lambda key: estimate.seconds(left[key]) or float("inf"))
+    report(left, estimate)
+    try:
+        with deadline(budget):
+            if workers == 1:
+                for number, key in enumerate(order, 1):
+                    print(f"[{number}/{len(order)}] {key}", flush=True)
+                    _run_one(left[key], device, None)
+            else:
+                _in_processes([(key, left[key]) for key in order], device, workers)
+    except BudgetSpent:
+        print("budget spent: the experiment under way is dropped, records so far are kept")
+    except KeyboardInterrupt:
+        print("\nstopped: records so far are kept; the same command goes on from here")
+    left = missing(experiments)
+    report(left, Estimate(list(records.published()), device))
+    return len(left)
+
+
+def _run_one(experiment: Experiment, device: str, threads: int | None) -> str:
+    import torch
+
+    from specrec_core import experiments
+
+    if threads is not None:
+        torch.set_num_threads(threads)
+    record = experiments.run(experiment, device=device, progress=threads is None)
+    return str(record.save())
+
+
+def _in_processes(todo: list[tuple[str, Experiment]], device: str, workers: int) -> None:
+    context = multiprocessing.get_context("spawn")
+    pool = ProcessPoolExecutor(workers, mp_context=context)
+    running: dict[Future[str], str] = {
+        pool.submit(_run_one, experiment, device, 1): key for key, experiment in todo
+    }
+    total = len(running)
+    try:
+        while running:
+            done, _ = wait(running, return_when=FIRST_COMPLETED)
+            for future in done:
+                key = running.pop(future)
+                future.result()
+                print(f"[{total - len(running)}/{total}] {key}", flush=True)
+        pool.shutdown()
+    except BaseException:
+        for process in list((pool._processes or {}).values()):
+            process.terminate()
+        pool.shutdown(cancel_futures=True)
+        raise
+
+
+def report(left: dict[str, Experiment], estimate: Estimate) -> None:
+    """Print what is missing and how long it should take."""
+    if not left:
+        print("every record is there")
+        return
+    total, unknown = 0.0, 0
+    for key, experiment in left.items():
+        seconds = estimate.seconds(experiment)
+        total, unknown = total + (seconds or 0.0), unknown + (seconds is None)
+        print(f"  missing {experiment.name}  {_span(seconds):>10}  {key}")
+    known = f"about {_span(total)} one after another" if unknown < len(left) else ""
+    also = f"{unknown} of a length that no record tells yet" if unknown else ""
+    print(f"{len(left)} missing: {', and '.join(filter(None, (known, also)))}")
+
+
+def _span(seconds: float | None) -> str:
+    if seconds is None:
+        return "unknown"
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def duration(text: str) -> float:
+    """``9m``, ``90s``, ``1.5h`` or plain seconds, as seconds."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)([smh]?)", text)
+    if not match:
+        raise argparse.ArgumentTypeError(f"{text!r}: expected a duration such as 90s, 9m or 1.5h")
+    return float(match[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[match[2]]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command line of ``python -m specrec_core.experiments``."""
+    parser = argparse.ArgumentParser(
+        prog="python -m specrec_core.experiments", description="Run the records that are missing."
+    )
+    commands = parser.add_subparsers(dest="command", required=True)
+    for name, text in (("list", "show what is missing"), ("run", "run what is missing")):
+        command = commands.add_parser(name, help=text)
+        command.add_argument("--only", nargs="*", default=[], help="keys that contain one of these")
+        command.add_argument("--device", default="cpu", help="cpu, cuda, or auto: cuda if present")
+        if name == "run":
+            command.add_argument("--budget", type=duration, help="stop after 90s, 9m, 1.5h …")
+            command.add_argument("--workers", type=int, default=1, help="processes (CPU)")
+            command.add_argument("--results", help="folder for the records (SPECREC_RESULTS)")
+    options = parser.parse_args(arguments)
+    device = _device(options.device)
+    try:
+        experiments = wanted(options.only)
+    except ValueError as error:
+        parser.error(str(error))
+    if options.command == "list":
+        report(missing(experiments), Estimate(list(records.published()), device))
+        return 0
+    if options.results:
+        os.environ["SPECREC_RESULTS"] = options.results
+    print(f"device {device}, records go to {records.written_to()}")
+    left = sweep(experiments, device=device, budget=options.budget, workers=options.workers)
+    return 0 if left == 0 or options.budget else 1
+
+
+def _device(name: str) -> str:
+    import torch
+
+    present = torch.cuda.is_available()
+    if name == "auto":
+        chosen = "cuda" if present else "cpu"
+        print(f"device auto: {chosen}", file=sys.stderr)
+        return chosen
+    if name.startswith("cuda") and not present:
+        sys.exit(f"device is {name!r}, but torch sees no CUDA device: use --device cpu")
+    return name

@@ -1,0 +1,289 @@
+"""The one training loop: `fit`.
+
+All replicas of a model take each step together; each has its own initialisation, its own samples
+and its own early stop, and a replica that has stopped leaves the batch. Training R replicas gives
+what R separate runs with the same seeds give, so how many go together is a choice of scheduling.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from specrec_core import losses, spectra
+from specrec_core.evaluation import evaluate
+from specrec_core.interactions import CSR, Interactions
+from specrec_core.models import MF, generator
+from specrec_core.progress import bar
+from specrec_core.sampling import Negatives, positives_by_interaction, positives_by_user
+
+Callback = Callable[[int, MF], Mapping[str, Tensor]]
+"""``callback(epoch, model)`` after each evaluation: named values ``(R,)``, kept in the history."""
+
+Objective = Callable[[Tensor, Tensor, Tensor], Tensor]
+"""Loss of the gathered final embeddings ``u (R, B, d)``, ``p (R, B, d)``, ``n (R, B, N, d)``."""
+
+
+def _scores(u: Tensor, p: Tensor, n: Tensor) -> tuple[Tensor, Tensor]:
+    return (u * p).sum(-1), (u.unsqueeze(-2) * n).sum(-1)
+
+
+OBJECTIVES: dict[str, tuple[Objective, bool]] = {  # name: (objective, does it use negatives?)
+    "bpr": (lambda u, p, n: losses.bpr(*_scores(u, p, n)), True),
+    "bce": (lambda u, p, n: losses.bce(*_scores(u, p, n)), True),
+    "logistic_alignment": (lambda u, p, n: losses.logistic_alignment((u * p).sum(-1)), False),
+    "alignment": (lambda u, p, n: losses.alignment(u, p), False),
+}
+
+
+@dataclass
+class History:
+    """What `fit` saw, one list per replica, in the order of the model's seeds."""
+
+    epochs: list[list[int]]
+    values: dict[str, list[list[float]]] = field(default_factory=dict)
+    best_epoch: list[int] = field(default_factory=list)
+    epochs_run: list[int] = field(default_factory=list)
+    seconds: list[float] = field(default_factory=list)
+
+    def append(self, epoch: int, replicas: Sequence[int], values: Mapping[str, Tensor]) -> None:
+        for r in replicas:
+            self.epochs[r].append(epoch)
+        for name, tensor in values.items():
+            series = self.values.setdefault(name, [[] for _ in self.epochs])
+            for r, value in zip(replicas, tensor.tolist(), strict=True):
+                series[r].append(value)
+
+
+def track_spectra(epoch: int, model: MF) -> dict[str, Tensor]:
+    """Callback: effective rank of the final embeddings of users and of items."""
+    with torch.no_grad():
+        users, items = model()
+        return {
+            "effective rank of users": spectra.effective_rank(
+                spectra.singular_values(users, method="gram")
+            ),
+            "effective rank of items": spectra.effective_rank(
+                spectra.singular_values(items, method="gram")
+            ),
+        }
+
+
+def fit(
+    model: MF,
+    data: Interactions,
+    *,
+    loss: str = "bpr",
+    optimizer: str = "adam",
+    learning_rate: float = 1e-3,
+    l2: float = 0.0,
+    batch_size: int = 1024,
+    epochs: int = 100,
+    negatives: int = 1,
+    negative_distribution: str = "uniform",
+    positives: str = "interactions",
+    metric: str = "ndcg@10",
+    evaluate_every: int = 1,
+    patience: int = 10,
+    callbacks: Sequence[Callback] = (),
+    progress: bool = True,
+) -> History:
+    """Train ``model`` on ``data.train`` and leave each replica at its best validation epoch.
+
+    Each epoch draws every replica's samples at once, on the device of the model; an epoch by
+    users (``positives="users"``) draws as many positives as there are training interactions.
+    Parameters are those of `specrec_core.records.Experiment`.
+
+    Returns
+    -------
+    History
+        The validation ``metric`` (key ``"validation <metric>"``), the mean training loss (key
+        ``"loss"``) and what the callbacks gave, at every evaluated epoch; epoch 0 is the
+        initialisation, and its loss is NaN.
+
+    Raises
+    ------
+    ValueError
+        On an unknown loss, optimizer, metric or sampler, or data without validation pairs.
+    FloatingPointError
+        As soon as an epoch had a loss that is NaN or infinite; it names replica and step.
+    """
+    if loss not in OBJECTIVES:
+        raise ValueError(f"loss is {loss!r}: expected one of {', '.join(OBJECTIVES)}")
+    if data.validation.nnz == 0:
+        raise ValueError(
+            f"data ({data.name}) has no validation interactions to select on: "
+            "use data.holdout(0.1, seed=0)"
+        )
+    cut = metric.partition("@")[2]
+    if not cut.isdigit():
+        raise ValueError(f"metric is {metric!r}: expected a ranking metric such as 'ndcg@10'")
+    objective, needs_negatives = OBJECTIVES[loss]
+    device = model.users.device
+    train, validation = data.csr("train", device), data.csr("validation", device)
+    sampler = _Sampler(train, positives, negatives if needs_negatives else 0, negative_distribution)
+
+    seeds = model.seeds
+    history = History([[] for _ in seeds], best_epoch=[0] * len(seeds), seconds=[0.0] * len(seeds))
+    history.epochs_run = [0] * len(seeds)
+    best_value = [-float("inf")] * len(seeds)
+    best_tables: list[dict[str, Tensor]] = [{} for _ in seeds]
+    since_best = [0] * len(seeds)
+    active = list(range(len(seeds)))
+    streams = [generator(seed, "samples", device) for seed in seeds]
+    stepper = _optimizer(optimizer, model, learning_rate)
+
+    def look(epoch: int, mean_loss: Tensor) -> None:
+        """Evaluate, remember the best tables, and drop the replicas that are to stop."""
+        nonlocal active, streams, stepper
+        score = evaluate(model.scorer(), validation, train, k=(int(cut),)).mean
+        if metric not in score:
+            raise ValueError(f"metric is {metric!r}: expected one of {', '.join(score)}")
+        seen = {f"validation {metric}": score[metric], "loss": mean_loss}
+        for callback in callbacks:
+            seen.update(callback(epoch, model))
+        history.append(epoch, active, seen)
+        for position, (r, value) in enumerate(zip(active, score[metric].tolist(), strict=True)):
+            history.epochs_run[r] = epoch
+            since_best[r] += 1
+            if value > best_value[r]:
+                best_value[r], history.best_epoch[r], since_best[r] = value, epoch, 0
+                best_tables[r] = {
+                    k: p.detach()[position].clone() for k, p in model.named_parameters()
+                }
+        going = [position for position, r in enumerate(active) if since_best[r] < patience]
+        if 0 < len(going) < len(active):
+            model.keep(torch.tensor(going, device=device))
+            kept = _optimizer(optimizer, model, learning_rate)
+            _carry_state(stepper, kept, torch.tensor(going, device=device))
+            stepper = kept
+            streams = [streams[position] for position in going]
+        active = [active[position] for position in going]
+
+    started = time.perf_counter()
+    look(0, torch.full((len(seeds),), torch.nan))
+    title = f"fit {type(model).__name__} d={model.users.shape[-1]}"
+    with bar(range(1, epochs + 1), title, progress) as steps:
+        for epoch in steps:
+            trained = list(active)
+            mean_loss = _epoch(model, stepper, sampler, streams, objective, l2, batch_size)
+            _check_finite(mean_loss, [seeds[r] for r in active], epoch, learning_rate)
+            if epoch % evaluate_every == 0 or epoch == epochs:
+                look(epoch, mean_loss.mean(-1))
+                steps.set_postfix_str(f"{metric} {max(best_value):.4f}, {len(active)} training")
+            now = time.perf_counter()
+            for r in trained:
+                history.seconds[r] += (now - started) / len(trained)
+            started = now
+            if not active:
+                break
+    _restore(model, seeds, best_tables)
+    return history
+
+
+class _Sampler:
+    """The samples of one epoch: users, positives ``(S,)`` and negatives ``(S, N)``."""
+
+    def __init__(self, train: CSR, positives: str, negatives: int, distribution: str) -> None:
+        if positives not in ("interactions", "users"):
+            raise ValueError(f"positives is {positives!r}: expected 'interactions' or 'users'")
+        if distribution not in ("uniform", "popularity"):
+            raise ValueError(
+                f"negative_distribution is {distribution!r}: expected 'uniform' or 'popularity'"
+            )
+        self.train, self.by_user, self.count = train, positives == "users", negatives
+        weights = None
+        if distribution == "popularity":
+            weights = torch.bincount(train.indices, minlength=train.shape[1])
+        self.negatives = Negatives(train, weights) if negatives else None
+
+    def epoch(self, stream: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
+        if self.by_user:
+            users, items = positives_by_user(self.train, self.train.nnz, stream)
+        else:
+            users, items = positives_by_interaction(self.train, stream)
+        if self.negatives is None:
+            return users, items, items.new_empty(items.shape[0], 0)
+        return users, items, self.negatives.draw(users, self.count, stream)
+
+
+def _epoch(
+    model: MF,
+    stepper: torch.optim.Optimizer,
+    sampler: _Sampler,
+    streams: Sequence[torch.Generator],
+    objective: Objective,
+    l2: float,
+    batch_size: int,
+) -> Tensor:
+    """One pass over the samples; the loss of each replica at each step, ``(R, steps)``."""
+    drawn = [sampler.epoch(stream) for stream in streams]
+    users, items, negatives = (torch.stack(column) for column in zip(*drawn, strict=True))
+    steps = []
+    for start in range(0, users.shape[1], batch_size):
+        batch = slice(start, start + batch_size)
+        ids = users[:, batch], items[:, batch], negatives[:, batch]
+        final_users, final_items = model()
+        u = gather(final_users, ids[0])
+        p, n = gather(final_items, ids[1]), gather(final_items, ids[2])
+        per_replica = objective(u, p, n)
+        penalty = per_replica
+        if l2:
+            if final_users is not model.users:  # the tables themselves, not what became of them
+                u = gather(model.users, ids[0])
+                p, n = gather(model.items, ids[1]), gather(model.items, ids[2])
+            penalty = per_replica + l2 * losses.l2(u, p, n)
+        stepper.zero_grad(set_to_none=True)
+        penalty.sum().backward()
+        stepper.step()
+        steps.append(per_replica.detach())
+    return torch.stack(steps, -1)
+
+
+def gather(tables: Tensor, ids: Tensor) -> Tensor:
+    """Rows ``ids (R, *)`` of ``tables (R, n, d)``, each replica from its own: ``(R, *, d)``."""
+    replicas, rows, dim = tables.shape
+    base = rows * torch.arange(replicas, device=ids.device)
+    flat = ids + base.view(-1, *[1] * (ids.dim() - 1))
+    return F.embedding(flat, tables.reshape(replicas * rows, dim))
+
+
+def _optimizer(name: str, model: MF, learning_rate: float) -> torch.optim.Optimizer:
+    if name == "adam":
+        return torch.optim.Adam(model.parameters(), lr=learning_rate, fused=True)
+    if name == "sgd":
+        return torch.optim.SGD(model.parameters(), lr=learning_rate)
+    raise ValueError(f"optimizer is {name!r}: expected 'adam' or 'sgd'")
+
+
+def _carry_state(old: torch.optim.Optimizer, new: torch.optim.Optimizer, replicas: Tensor) -> None:
+    """Give ``new`` the part of ``old``'s state that belongs to the replicas that go on."""
+    pairs = zip(old.param_groups[0]["params"], new.param_groups[0]["params"], strict=True)
+    for before, after in pairs:
+        new.state[after] = {
+            key: value[replicas] if value.dim() == before.dim() else value
+            for key, value in old.state[before].items()
+        }
+
+
+def _check_finite(loss: Tensor, seeds: Sequence[int], epoch: int, learning_rate: float) -> None:
+    bad = ~torch.isfinite(loss)
+    if bad.any():
+        replica, step = torch.nonzero(bad)[0].tolist()
+        raise FloatingPointError(
+            f"the replica of seed {seeds[replica]} diverged: its loss is "
+            f"{loss[replica, step].item()} at epoch {epoch}, step {step + 1} of {loss.shape[1]}; "
+            f"lower learning_rate (it is {learning_rate:g}) or raise l2"
+        )
+
+
+def _restore(model: MF, seeds: Sequence[int], best: Sequence[Mapping[str, Tensor]]) -> None:
+    """Put every replica back, stopped or not, at its best epoch."""
+    for key in best[0]:
+        setattr(model, key, torch.nn.Parameter(torch.stack([tables[key] for tables in best])))
+    model.seeds = tuple(seeds)

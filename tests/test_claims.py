@@ -1,0 +1,74 @@
+"""Verdicts: never blank, never rounded to agree."""
+
+import math
+
+import numpy as np
+import pytest
+from scipy import stats
+from test_records import experiment, record
+
+from specrec_core import claims
+from specrec_core.claims import Claim, Comparison, Reported
+
+
+def test_mean_interval_is_scipys():
+    values = [0.31, 0.28, 0.35, 0.30, 0.29]
+    mean, half = claims.mean_interval(values)
+    low, high = stats.t.interval(0.95, 4, np.mean(values), stats.sem(values))
+    assert (mean - half, mean + half) == pytest.approx((low, high), rel=1e-12)
+    assert claims.mean_interval([0.5]) == (0.5, math.inf)
+    with pytest.raises(ValueError, match="values is empty"):
+        claims.mean_interval([])
+
+
+def test_show():
+    assert claims.show([0.1, 0.1, 0.1], 2) == "0.10 ± 0.00"
+    assert claims.show([0.1234], 3) == "0.123 (one seed)"
+
+
+def reported(value):
+    return Reported(value, "table 1", "primary")
+
+
+@pytest.mark.parametrize(
+    "value, tolerance, verdict",
+    [
+        (0.15, 0.0, claims.REPRODUCED),  # the mean itself
+        (0.16, 0.1, claims.REPRODUCED),  # within tolerance
+        (9.00, 0.1, claims.DEVIATES),
+        (0.30, 0.0, claims.REPRODUCED),  # inside the (wide) interval of two seeds
+        (None, 0.1, claims.NOT_REPORTED),
+    ],
+)
+def test_comparison(value, tolerance, verdict):
+    row = Comparison("s", "a", "ndcg@10", reported(value), tolerance)
+    got = row.verdict({"a": record(experiment())})
+    assert got.verdict == verdict
+    assert got.reproduced.startswith("0.1500 ±")
+    assert got.record == experiment().name
+    assert row.verdict({"a": None}).verdict == claims.NOT_RUN
+
+
+def test_claim():
+    def holds(records):
+        value = records["a"].metrics["ndcg@10"][1]
+        return value > 0.15, f"{value:.2f}"
+
+    claim = Claim("s", ("a",), holds)
+    assert claim.verdict({"a": record(experiment())}).verdict == claims.REPRODUCED
+    against = Claim("s", ("a",), lambda r: (False, "no"))
+    assert against.verdict({"a": record(experiment())}).verdict == claims.DEVIATES
+    assert claim.verdict({"a": None}).verdict == claims.NOT_RUN
+
+
+def test_reported_numbers_come_from_one_row(tmp_path, monkeypatch):
+    monkeypatch.setattr(claims, "REPORTED", tmp_path)
+    (tmp_path / "t.csv").write_text(
+        "metric,value,source,provenance\nndcg,0.2,tab. 1,primary\nrecall,,tab. 1,not-found\n"
+    )
+    assert Reported.lookup("t", metric="ndcg") == Reported(0.2, "tab. 1", "primary")
+    assert Reported.lookup("t", metric="recall").value is None
+    with pytest.raises(ValueError, match="0 rows"):
+        Reported.lookup("t", metric="map")
+    with pytest.raises(ValueError, match="provenance is"):
+        Reported(0.1, "x", "hearsay")

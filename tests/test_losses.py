@@ -1,0 +1,108 @@
+"""Each loss against a slow double-precision transcription of its formula, and its gradient."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from specrec_core import losses
+
+
+def numbers(*shape, seed=0, device="cpu"):
+    draw = np.random.default_rng(seed).normal(size=shape) * 2
+    return torch.tensor(draw, dtype=torch.float64, device=device)
+
+
+def log_sigmoid(x: float) -> float:
+    return -math.log1p(math.exp(-x)) if x > -700 else x
+
+
+def slow_bpr(positive, negative):
+    terms = [log_sigmoid(p - n) for p, row in zip(positive, negative, strict=True) for n in row]
+    return -sum(terms) / len(terms)
+
+
+def slow_bce(positive, negative):
+    total = 0.0
+    for p, row in zip(positive, negative, strict=True):
+        total -= log_sigmoid(p) + sum(log_sigmoid(-n) for n in row)
+    return total / len(positive)
+
+
+def slow_alignment(users, items):
+    total = 0.0
+    for u, i in zip(users, items, strict=True):
+        total += np.sum((u / np.sqrt(np.sum(u * u)) - i / np.sqrt(np.sum(i * i))) ** 2)
+    return total / len(users)
+
+
+@pytest.mark.parametrize("loss, slow", [(losses.bpr, slow_bpr), (losses.bce, slow_bce)])
+def test_pairwise_and_pointwise_losses_match_their_formula(loss, slow, device):
+    positive, negative = numbers(3, 5, device=device), numbers(3, 5, 4, seed=1, device=device)
+    got = loss(positive, negative)
+    assert got.shape == (3,)
+    for r in range(3):
+        expected = slow(positive[r].tolist(), negative[r].tolist())
+        assert got[r].item() == pytest.approx(expected, rel=1e-13)
+
+
+def test_logistic_alignment_is_bce_without_negatives(device):
+    positive = numbers(2, 6, device=device)
+    empty = positive.new_empty(2, 6, 0)
+    torch.testing.assert_close(losses.logistic_alignment(positive), losses.bce(positive, empty))
+
+
+def test_alignment_matches_its_formula_and_ignores_norms(device):
+    users, items = numbers(2, 5, 3, device=device), numbers(2, 5, 3, seed=1, device=device)
+    got = losses.alignment(users, items)
+    for r in range(2):
+        expected = slow_alignment(users[r].cpu().numpy(), items[r].cpu().numpy())
+        assert got[r].item() == pytest.approx(expected, rel=1e-13)
+    torch.testing.assert_close(losses.alignment(3 * users, 0.1 * items), got)
+    torch.testing.assert_close(losses.alignment(users, 2 * users), torch.zeros_like(got))
+
+
+def test_l2_is_half_the_squared_norm_per_positive(device):
+    tables = numbers(2, 4, 3, device=device), numbers(2, 4, 5, 3, seed=1, device=device)
+    got = losses.l2(*tables)
+    for r in range(2):
+        expected = sum(float((t[r].cpu().numpy() ** 2).sum()) for t in tables) / 2 / 4
+        assert got[r].item() == pytest.approx(expected, rel=1e-13)
+
+
+def test_losses_stay_finite_at_extreme_scores(device):
+    extreme = torch.tensor([[1e4, -1e4]], dtype=torch.float64, device=device)
+    assert losses.bpr(extreme, -extreme.unsqueeze(-1)).isfinite().all()
+    assert losses.bce(extreme, extreme.unsqueeze(-1)).isfinite().all()
+
+
+def test_gradients():
+    positive = numbers(2, 3).requires_grad_()
+    negative = numbers(2, 3, 2, seed=1).requires_grad_()
+    users, items = numbers(2, 3, 4).requires_grad_(), numbers(2, 3, 4, seed=1).requires_grad_()
+    assert torch.autograd.gradcheck(losses.bpr, (positive, negative))
+    assert torch.autograd.gradcheck(losses.bce, (positive, negative))
+    assert torch.autograd.gradcheck(losses.logistic_alignment, (positive,))
+    assert torch.autograd.gradcheck(losses.alignment, (users, items))
+    assert torch.autograd.gradcheck(losses.l2, (users, items))
+
+
+def test_bpr_cannot_move_the_item_mean():
+    """Adding one vector to every item changes no difference of scores."""
+    users, items, shift = numbers(7, 4), numbers(9, 4, seed=1), numbers(4, seed=2)
+    positive = torch.tensor([0, 3, 5, 1, 2, 8, 4])
+    negative = torch.tensor([[1], [2], [0], [7], [6], [3], [5]])
+
+    def loss(table):
+        score = users @ table.T
+        return losses.bpr(score.gather(1, positive[:, None])[:, 0], score.gather(1, negative))
+
+    torch.testing.assert_close(loss(items), loss(items + shift))
+
+
+def test_wrong_shapes_are_named():
+    with pytest.raises(ValueError, match="negative has shape"):
+        losses.bpr(numbers(2, 3), numbers(2, 4))
+    with pytest.raises(ValueError, match="items has shape"):
+        losses.alignment(numbers(2, 3), numbers(2, 4))

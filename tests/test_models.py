@@ -1,0 +1,78 @@
+"""Encoders against dense references, and their replicas against single runs."""
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+import torch
+
+from specrec_core.graph import NormalisedAdjacency
+from specrec_core.interactions import CSR
+from specrec_core.models import MF, LightGCN
+
+
+def made(n_users=11, n_items=7, seed=0, device="cpu") -> CSR:
+    dense = np.random.default_rng(seed).random((n_users, n_items)) < 0.3
+    dense[0] = False  # a node without edges
+    return CSR.from_scipy(sp.csr_matrix(dense.astype(np.float32)), device)
+
+
+def dense_adjacency(train: CSR) -> np.ndarray:
+    n_users, n_items = train.shape
+    a = np.zeros((n_users + n_items,) * 2)
+    rows, columns = train.rows().cpu().numpy(), train.indices.cpu().numpy() + n_users
+    a[rows, columns] = a[columns, rows] = 1
+    degree = a.sum(1)
+    scale = np.where(degree > 0, 1 / np.sqrt(np.maximum(degree, 1)), 0)
+    return scale[:, None] * a * scale
+
+
+def test_adjacency_is_the_normalised_one(device):
+    train = made(device=device)
+    operator = NormalisedAdjacency.of(train, torch.float64)
+    identity = torch.eye(operator.size, dtype=torch.float64, device=device)
+    expected = torch.tensor(dense_adjacency(train), device=device)
+    torch.testing.assert_close(operator @ identity, expected)
+
+
+def test_mean_of_powers_matches_the_sum_of_powers(device):
+    train = made(device=device)
+    a = torch.tensor(dense_adjacency(train), device=device)
+    x = torch.randn(2, a.shape[0], 3, dtype=torch.float64, device=device)
+    got = NormalisedAdjacency.of(train, torch.float64).mean_of_powers(x, 3)
+    torch.testing.assert_close(got, (x + a @ x + a @ a @ x + a @ a @ a @ x) / 4)
+
+
+def test_propagation_gradient():
+    operator = NormalisedAdjacency.of(made(), torch.float64)
+    x = torch.randn(2, operator.size, 3, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(lambda y: operator.mean_of_powers(y, 2), (x,))
+
+
+@pytest.mark.parametrize("kind", ["mf", "lightgcn"])
+def test_scores_are_inner_products_of_the_final_embeddings(kind, device):
+    train = made(device=device)
+    model = LightGCN(train, 4, layers=2, seeds=(0, 1)) if kind == "lightgcn" else MF(11, 7, 4)
+    model = model.to(device)
+    users, items = model()
+    ids = torch.tensor([3, 0, 3], device=device)
+    expected = torch.einsum("rud,rid->rui", users, items)[:, ids]
+    torch.testing.assert_close(model.scorer()(ids), expected)
+
+
+def test_a_replica_depends_on_its_own_seed_alone():
+    together = MF(11, 7, 4, seeds=(5, 2))
+    torch.testing.assert_close(together.users[1], MF(11, 7, 4, seeds=(2,)).users[0])
+    assert not torch.equal(together.users[0], together.users[1])
+    together.keep(torch.tensor([1]))
+    assert together.seeds == (2,) and together.items.shape == (1, 7, 4)
+
+
+def test_bad_arguments_are_named():
+    with pytest.raises(ValueError, match="dim is 0"):
+        MF(3, 3, 0)
+    with pytest.raises(ValueError, match="seeds is empty"):
+        MF(3, 3, 2, seeds=())
+    with pytest.raises(ValueError, match="layers is 0"):
+        LightGCN(made(), 2, layers=0)
+    with pytest.raises(ValueError, match="x has shape"):
+        NormalisedAdjacency.of(made()) @ torch.zeros(3, 2)

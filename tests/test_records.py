@@ -1,0 +1,97 @@
+"""Experiments are named by what they are; records are whole or absent."""
+
+import json
+
+import pytest
+
+from specrec_core import records
+from specrec_core.records import Experiment, Record
+
+
+def experiment(**changes) -> Experiment:
+    fields = dict(dataset="toy", version="1", dim=8, epochs=3, seeds=(0, 1))
+    return Experiment(**{**fields, **changes})
+
+
+def record(e: Experiment) -> Record:
+    return Record(
+        experiment=e,
+        metrics={"ndcg@10": [0.1, 0.2]},
+        selected_epoch=[2, 3],
+        epochs_run=[3, 3],
+        history={"epoch": [[0, 1], [0, 1]], "loss": [[None, 0.5], [None, 0.6]]},
+        spectrum={"users": [[2.0, 1.0], [2.0, 0.5]]},
+        seconds=[0.1, 0.2],
+        device="cpu",
+        profile="paper",
+        versions={"torch": "2"},
+        data={"train": 10},
+    )
+
+
+def test_the_name_depends_on_every_field_and_on_nothing_else():
+    assert experiment().name == experiment().name
+    assert experiment().name == experiment(l2=0.0).name  # a default, written out
+    assert experiment().name == experiment(seeds=[0, 1]).name
+    others = dict(
+        dataset="b", version="2", dim=9, epochs=4, seeds=(0,), loss="bce", negatives=2,
+        negative_distribution="popularity", positives="users", optimizer="sgd",
+        learning_rate=0.1, l2=0.1, init_std=0.2, batch_size=9, evaluate_every=2, patience=3,
+        metric="recall@10", validation=0.2, split_seed=1,
+    )  # fmt: skip
+    names = {experiment(**{k: v}).name for k, v in others.items()} | {experiment().name}
+    assert len(names) == len(others) + 1
+
+
+def test_names_never_change():
+    """A changed name would orphan every record there is."""
+    assert experiment().name == "6ce0d9836e928a22"
+
+
+def test_a_record_survives_the_disk(tmp_path):
+    written = record(experiment())
+    path = written.save(tmp_path)
+    assert path.name == f"{experiment().name}.json"
+    assert records.read(path) == written
+
+
+def test_a_record_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
+    record(experiment()).save(tmp_path)
+    before = {p.name: p.read_bytes() for p in tmp_path.iterdir()}
+    monkeypatch.setattr(records.os, "replace", lambda *_: (_ for _ in ()).throw(OSError("killed")))
+    with pytest.raises(OSError, match="killed"):
+        record(experiment()).save(tmp_path)
+    assert {p.name: p.read_bytes() for p in tmp_path.iterdir()} == before
+
+
+def test_an_edited_or_broken_record_is_refused(tmp_path):
+    path = record(experiment()).save(tmp_path)
+    body = json.loads(path.read_text())
+    body["experiment"]["dim"] = 16
+    path.write_text(json.dumps(body))
+    with pytest.raises(ValueError, match="never edited by hand"):
+        records.read(path)
+    path.write_text(path.read_text()[:50])
+    with pytest.raises(ValueError, match="is not a record"):
+        records.read(path)
+
+
+def test_find_looks_where_records_are_written(tmp_path, monkeypatch):
+    monkeypatch.setenv("SPECREC_RESULTS", str(tmp_path))
+    assert records.find(experiment()) is None
+    record(experiment()).save()
+    assert records.find(experiment()) == record(experiment())
+
+
+def test_provenance_says_profile_seeds_and_device():
+    assert record(experiment()).provenance.startswith("paper · 2 seeds · cpu")
+
+
+@pytest.mark.parametrize(
+    "field, value",
+    [("model", "svd"), ("loss", "hinge"), ("dim", 0), ("seeds", ()), ("seeds", (1, 1)),
+     ("layers", 2), ("optimizer", "x"), ("positives", "x"), ("negative_distribution", "x")],
+)  # fmt: skip
+def test_bad_fields_are_named(field, value):
+    with pytest.raises(ValueError, match=f"{field} is"):
+        experiment(**{field: value})

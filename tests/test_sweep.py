@@ -1,0 +1,155 @@
+"""A sweep does what is missing, keeps what is done, and may be killed at any moment."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from specrec_core import catalogue, experiments, records, sweep, synthetic
+from specrec_core.catalogue import Chapter
+from specrec_core.records import Experiment
+
+VERSION = catalogue.SYNTHETIC
+
+
+def small(**changes) -> Experiment:
+    fields = dict(dataset="synthetic", version=VERSION, dim=4, epochs=2, seeds=(0, 1),
+                  learning_rate=0.01, batch_size=4096)  # fmt: skip
+    return Experiment(**{**fields, **changes})
+
+
+def without_time(record):
+    fields = dict(vars(record))
+    fields.pop("seconds")
+    return fields
+
+
+@pytest.fixture
+def results(tmp_path, monkeypatch):
+    monkeypatch.setenv("SPECREC_RESULTS", str(tmp_path))
+    return tmp_path
+
+
+def test_run_measures_every_seed(results):
+    record = experiments.obtain(small(), progress=False)
+    assert records.find(small()) == record
+    for name, values in record.metrics.items():
+        assert len(values) == 2, name
+    assert len(record.spectrum["users"][0]) == 4
+    assert record.spectrum["initial users"] != record.spectrum["users"]
+    assert record.data["checksum"] and record.data["train"] > 0
+
+
+def test_how_many_replicas_train_together_changes_no_result():
+    e = small(seeds=(0, 1, 2), epochs=3)
+    apart = experiments.run(e, together=1, progress=False)
+    together = experiments.run(e, together=3, progress=False)
+    assert apart.selected_epoch == together.selected_epoch
+    for name, values in apart.metrics.items():
+        assert values == pytest.approx(together.metrics[name], rel=1e-4), name
+
+
+def test_data_of_another_version_is_refused(results):
+    with pytest.raises(ValueError, match="define the experiment anew"):
+        experiments.run(small(version="other"), progress=False)
+
+
+def test_sweep_runs_only_what_is_missing(results, capsys):
+    plan = {"c/a": small(), "c/b": small(dim=6), "c/a again": small()}
+    assert set(sweep.missing(plan)) == {"c/a", "c/b"}
+    experiments.obtain(small(), progress=False)
+    before = (results / f"{small().name}.json").stat().st_mtime_ns
+    assert sweep.sweep(plan) == 0
+    assert (results / f"{small().name}.json").stat().st_mtime_ns == before
+    assert "[1/1] c/b" in capsys.readouterr().out
+
+
+def test_a_spent_budget_stops_the_sweep(results, capsys):
+    plan = {"c/long": small(epochs=100_000, patience=100_000)}
+    started = time.monotonic()
+    assert sweep.sweep(plan, budget=3.0) == 1
+    assert time.monotonic() - started < 15
+    assert "budget spent" in capsys.readouterr().out
+    assert not list(results.glob("*"))
+
+
+def test_workers_leave_the_same_records(results):
+    plan = {"c/a": small(), "c/b": small(dim=6)}
+    assert sweep.sweep(plan, workers=2) == 0
+    apart = experiments.run(small(dim=6), progress=False)
+    found = records.find(small(dim=6))
+    assert found is not None and found.selected_epoch == apart.selected_epoch
+    for name, values in found.metrics.items():
+        assert values == pytest.approx(apart.metrics[name], rel=1e-4), name
+
+
+KILLED = """
+import sys
+from specrec_core import sweep
+from test_sweep import small
+sweep.sweep({"c/a": small(), "c/b": small(dim=6), "c/c": small(dim=7, epochs=int(sys.argv[1]),
+             patience=10**6)})
+"""
+
+
+def test_kill_and_restart_loses_only_the_experiment_under_way(results):
+    """Killed without warning during the third: two records stay, the restart adds the third."""
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-c", KILLED]
+    process = subprocess.Popen([*command, "1000000"], env=environment)
+    deadline = time.monotonic() + 120
+    while len(list(results.glob("*.json"))) < 2 and time.monotonic() < deadline:
+        assert process.poll() is None, "the sweep ended by itself"
+        time.sleep(0.05)
+    time.sleep(0.5)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    kept = {p.name: p.read_bytes() for p in results.glob("*.json")}
+    assert set(kept) == {f"{small().name}.json", f"{small(dim=6).name}.json"}
+    subprocess.run([*command, "3"], env=environment, check=True)
+    after = {p.name: p.read_bytes() for p in results.glob("*.json")}
+    assert {name: after[name] for name in kept} == kept
+    last = small(dim=7, epochs=3, patience=10**6)
+    uninterrupted = experiments.run(last, progress=False)
+    assert without_time(records.find(last)) | {"device": ""} == without_time(uninterrupted) | {
+        "device": ""
+    }
+
+
+def test_only_names_what_it_does_not_know():
+    with pytest.raises(ValueError, match="no experiment matches"):
+        sweep.wanted(["no-such-chapter"])
+
+
+def test_durations():
+    assert [sweep.duration(t) for t in ("90", "90s", "9m", "1.5h")] == [90, 90, 540, 5400]
+    with pytest.raises(Exception, match="expected a duration"):
+        sweep.duration("soon")
+
+
+def test_estimates_come_from_past_records(results):
+    short, long = small(), small(dim=8, epochs=4)
+    past = [experiments.run(short, progress=False)]
+    estimate = sweep.Estimate(past, "cpu")
+    assert estimate.seconds(long) == pytest.approx(4 * estimate.seconds(short), rel=1e-6)
+    assert estimate.seconds(small(dataset="gowalla")) is None
+    assert sweep.Estimate(past, "cuda").seconds(long) is None
+
+
+def test_the_catalogue_is_consistent():
+    assert catalogue.SYNTHETIC == synthetic.dcbm().version
+    for name, chapter in catalogue.chapters().items():
+        assert isinstance(chapter, Chapter)
+        for profile in catalogue.PROFILES:
+            for data in catalogue.DATA:
+                suite = catalogue.suite(name, profile, data)
+                assert set(suite) == set(catalogue.suite(name, "paper")), (name, profile, data)
+                assert len({e.name for e in suite.values()}) == len(suite)
+        assert catalogue.verdicts(name) is not None
+    with pytest.raises(ValueError, match="chapter is"):
+        catalogue.suite("no-such-chapter")
+    with pytest.raises(ValueError, match="profile is"):
+        catalogue.suite("01_spectra", "huge")
