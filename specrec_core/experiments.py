@@ -171,10 +171,10 @@ def _run_replicas(
     progress: bool,
 ) -> dict[str, Any]:
     model = build(experiment, data, seeds, device)
+    groups = popularity_groups(torch.as_tensor(data.item_popularity, device=device))
     spectrum = {f"initial {side}": s for side, s in _spectra(model).items()}
     history = train(experiment, data, model, progress=progress)
     spectrum.update(_spectra(model))
-    groups = popularity_groups(torch.as_tensor(data.item_popularity, device=device))
     measured = evaluate(
         model.scorer(),
         data.csr("test", device),
@@ -189,6 +189,10 @@ def _run_replicas(
             float(spectra.effective_rank(torch.tensor(s, dtype=torch.float64)))
             for s in spectrum[side]
         ]
+    with torch.no_grad():
+        users, items = model()
+        alignment = spectra.popularity_alignment(users, items, data.item_popularity)
+    metrics["alignment with popularity"] = alignment.tolist()
     best = f"validation {experiment.metric}"
     metrics[best] = [max(series) for series in history.values[best]]
     return {"metrics": metrics, "history": history, "spectrum": spectrum}

@@ -10,9 +10,9 @@ from specrec_core.claims import Claim, Comparison, Reported, mean_interval, show
 from specrec_core.records import Experiment, Record
 
 DIMENSIONS = (8, 16, 32, 64, 128, 256)
-LEARNING_RATES = (5e-4, 1e-3, 2e-3)
+LEARNING_RATES = (5e-4, 1e-3, 2e-3, 4e-3)
 PENALTIES = (1e-3, 3e-3, 1e-2)
-CHOSEN = (1e-3, 3e-3)
+CHOSEN = (2e-3, 3e-3)
 
 CITEULIKE = Experiment(
     dataset="citeulike",

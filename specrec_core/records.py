@@ -169,6 +169,11 @@ class Record:
         n = len(self.experiment.seeds)
         return f"{self.profile} · {n} seed{'s' * (n > 1)} · {self.device} · record {self.name[:8]}"
 
+    def series(self, name: str) -> tuple[list[int], list[list[float]]]:
+        """Epochs and values per seed of one series of the history, cut to the shortest seed."""
+        shortest = min(len(epochs) for epochs in self.history["epoch"])
+        return self.history["epoch"][0][:shortest], [s[:shortest] for s in self.history[name]]
+
     def save(self, folder: Path | None = None) -> Path:
         """Write ``<name>.json`` atomically: the file is there whole, or not at all."""
         folder = folder or written_to()

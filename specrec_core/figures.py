@@ -1,0 +1,272 @@
+"""Figures: one style for the whole book, and its recurring plots (arrays in, Axes out).
+
+One file has to be read on white and on black paper, on a desk and on a phone: transparent paper,
+mid-grey ink, line colours with a contrast of at least 3.6 : 1 to both papers that stay apart for
+colour-blind readers, text large enough at half the width, names at the ends of lines in place of a
+legend box. A role (users, items, a method) has the same colour and dashes on every page; a label
+that is the name of a role takes it by itself, any other label the next colour of ``PALETTE``.
+
+    figures.use_style()
+    fig, ax = plt.subplots()
+    figures.spectrum(ax, values, label="users")   # values (k,) or (R, k)
+    figures.label_lines(ax)
+"""
+
+from __future__ import annotations
+
+import warnings
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from matplotlib import rcParams
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike, NDArray
+
+INK = "#767676"
+BLUE, ORANGE, GREEN, PURPLE, RED = "#006ED1", "#D86500", "#39985A", "#A860A6", "#CE2F31"
+PALETTE = (BLUE, ORANGE, GREEN, PURPLE, RED)
+DASHES: tuple[Any, ...] = ("-", (0, (4, 1.5)), (0, (1, 1.2)))
+SIDES = ("users", "items", "scores", "popularity", "noise")
+METHODS = (
+    "BPR",
+    "DirectSpec",
+    "DirectSpec+",
+    "ReSN",
+    "LightGCN",
+    "BCE",
+    "SGL",
+    "NeuMF",
+    "SVD",
+    "MSE",
+)
+
+# A side and a method may share a colour: a figure shows one kind or the other.
+ROLES: dict[str, tuple[str, Any]] = {
+    name: (PALETTE[i % len(PALETTE)], DASHES[i // len(PALETTE)])
+    for names in (SIDES, METHODS)
+    for i, name in enumerate(names)
+} | {"reported": (INK, DASHES[0]), "reference": (INK, DASHES[1]), "random": (INK, DASHES[2])}
+
+STYLE: dict[str, Any] = {
+    "figure.figsize": (5.8, 3.3),  # 557 px; a 700 px column shows it as it is, a phone at 0.65
+    "figure.dpi": 100,
+    "figure.facecolor": "none",
+    "figure.constrained_layout.use": True,
+    "savefig.transparent": True,
+    "savefig.dpi": 160,
+    "svg.hashsalt": "specrec",  # the same ids, hence the same bytes, in every run
+    "svg.fonttype": "path",  # the same shapes on every machine, with no font to load
+    "font.family": "sans-serif",
+    "font.sans-serif": ["DejaVu Sans"],  # comes with matplotlib
+    "font.size": 11,
+    "axes.titlesize": 11,
+    "axes.labelsize": 11,
+    "xtick.labelsize": 10,
+    "ytick.labelsize": 10,
+    "legend.fontsize": 10,
+    "legend.frameon": False,
+    "mathtext.fontset": "dejavusans",
+    "text.color": INK,
+    "axes.edgecolor": INK,
+    "axes.labelcolor": INK,
+    "axes.titlecolor": INK,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "xtick.minor.visible": False,
+    "axes.facecolor": "none",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.axisbelow": True,
+    "axes.grid": True,
+    "grid.color": INK,
+    "grid.alpha": 0.25,
+    "grid.linewidth": 0.6,
+    "lines.linewidth": 2.0,
+    "lines.solid_capstyle": "round",
+    "patch.facecolor": BLUE,
+    "axes.formatter.useoffset": False,
+}
+
+
+def use_style() -> None:
+    """Draw in the book's style from here on; in a notebook, as SVG without a date."""
+    from cycler import cycler
+
+    cycle = cycler(linestyle=DASHES) * cycler(color=PALETTE)
+    rcParams.update(STYLE | {"axes.prop_cycle": cycle})
+    try:
+        from IPython import get_ipython
+    except ModuleNotFoundError:
+        return
+    if hasattr(get_ipython(), "kernel"):
+        from matplotlib_inline.backend_inline import set_matplotlib_formats
+
+        set_matplotlib_formats("svg", metadata={"Date": None})
+
+
+def spectrum(
+    ax: Axes,
+    values: ArrayLike,
+    label: str | None = None,
+    role: str | None = None,
+    normalise: str | None = None,
+) -> Axes:
+    """Singular values σ_k against k, ``(k,)`` or ``(R, k)``, on a logarithmic axis.
+
+    With R > 1 replicas: geometric mean, with a 95 % t band of log σ. Zeros and NaN leave a gap.
+    ``normalise``: "first" draws σ_k / σ₁, "sum" draws σ_k / Σσ, for each replica.
+    """
+    sigma = _replicas("values", values)
+    if normalise not in (None, "first", "sum"):
+        raise ValueError(f'normalise: {normalise!r}, expected None, "first" or "sum"')
+    ylabel = "singular value $\\sigma_k$"
+    if normalise:
+        total = np.nanmax(sigma, -1) if normalise == "first" else np.nansum(sigma, -1)
+        sigma = sigma / total[:, None]
+        ylabel = (
+            "$\\sigma_k\\,/\\,\\sigma_1$" if normalise == "first" else "share of $\\Sigma\\sigma$"
+        )
+    logs = np.log(np.where(sigma > 0, sigma, np.nan))
+    mean, half = _mean_band(logs)
+    index = np.arange(1, sigma.shape[1] + 1)
+    _line(ax, index, np.exp(mean), np.exp(mean - half), np.exp(mean + half), label, role)
+    ax.set(yscale="log", xlabel="index $k$", ylabel=ylabel)
+    return ax
+
+
+def trajectory(
+    ax: Axes,
+    epochs: ArrayLike,
+    values: ArrayLike,
+    label: str | None = None,
+    role: str | None = None,
+) -> Axes:
+    """A quantity over epochs, ``(T,)`` or ``(R, T)``: mean over replicas, with a 95 % t band.
+
+    NaN marks where a replica has no value (it was stopped, say): mean and band are of the others.
+    """
+    series, at = _replicas("values", values), np.asarray(epochs)
+    if at.shape != series.shape[1:]:
+        raise ValueError(f"epochs: shape {at.shape}, expected {series.shape[1:]} as values has")
+    mean, half = _mean_band(series)
+    _line(ax, at, mean, mean - half, mean + half, label, role)
+    ax.set(xlabel="epoch")
+    return ax
+
+
+def label_lines(ax: Axes, fontsize: float = 10) -> Axes:
+    """Write the name of each labelled line at its right end, in its colour, and drop the legend.
+
+    Names that would overlap are moved apart. Call it last: it reads the limits of the axes.
+    """
+    if legend := ax.get_legend():
+        legend.remove()
+    ax.get_xlim(), ax.get_ylim()  # brings the limits up to date
+    ends: list[tuple[float, float, Line2D]] = []
+    for line in ax.get_lines():
+        data = np.column_stack(line.get_data()).astype(float)
+        data = data[np.isfinite(data).all(axis=1)]
+        if len(data) and not str(line.get_label()).startswith("_"):
+            last = line.get_transform().transform(data[data[:, 0].argmax()])
+            x, y = ax.transAxes.inverted().transform(last)
+            ends.append((float(x), float(y.clip(0, 1)), line))
+    figure = ax.get_figure(root=True)
+    assert figure is not None
+    size = fontsize / (72 * figure.get_size_inches() * ax.get_position().size)  # in axes fractions
+    columns: list[list[tuple[float, float, Line2D]]] = []  # names close enough to overlap
+    for end in sorted(ends, key=lambda end: end[0]):
+        before = columns[-1][-1] if columns else None
+        if before and end[0] - before[0] < 0.7 * size[0] * len(str(before[2].get_label())):
+            columns[-1].append(end)
+        else:
+            columns.append([end])
+    for column in columns:
+        column.sort(key=lambda end: end[1])
+        heights = _apart([height for _, height, _ in column], 1.3 * float(size[1]))
+        for (x, _, line), y in zip(column, heights, strict=True):
+            ax.annotate(
+                str(line.get_label()),
+                (x, y),
+                xycoords="axes fraction",
+                xytext=(5, 0),
+                textcoords="offset points",
+                color=line.get_color(),
+                fontsize=fontsize,
+                va="center",
+                annotation_clip=False,
+            )
+    return ax
+
+
+def provenance(figure: Figure, text: str) -> None:
+    """Say under the figure what made it: profile, device, seeds."""
+    figure.supxlabel(text, x=0.99, ha="right", fontsize=8, color=INK)
+
+
+def table(frame: Any) -> Any:
+    """A pandas frame as an HTML table in the book's style, without its index, for a notebook."""
+    from IPython.display import HTML
+
+    def show(value: Any) -> Any:
+        whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
+        return f"{value:,}" if whole else value
+
+    return HTML(frame.map(show).to_html(index=False, border=0, classes="specrec-table"))
+
+
+def _apart(heights: list[float], step: float) -> NDArray[np.float64]:
+    """Ascending heights in [0, 1], moved as little as needed to be a step apart and stay there."""
+    shifts = step * np.arange(len(heights))
+    blocks: list[tuple[float, int]] = []  # pool adjacent violators: mean, size
+    for value in np.asarray(heights) - shifts:
+        mean, size = float(value), 1
+        while blocks and blocks[-1][0] > mean:
+            before, count = blocks.pop()
+            mean, size = (before * count + mean * size) / (count + size), count + size
+        blocks.append((mean, size))
+    pooled = np.repeat([mean for mean, _ in blocks], [size for _, size in blocks])
+    return pooled.clip(0, max(0.0, 1 - shifts[-1])) + shifts
+
+
+def _line(
+    ax: Axes,
+    x: NDArray[Any],
+    y: NDArray[Any],
+    low: NDArray[Any],
+    high: NDArray[Any],
+    label: str | None,
+    role: str | None,
+) -> Line2D:
+    if role is not None and role not in ROLES:
+        raise ValueError(f"role: {role!r}, expected one of {', '.join(ROLES)}")
+    style: dict[str, Any] = {}
+    if (role or label) in ROLES:
+        style["color"], style["linestyle"] = ROLES[str(role or label)]
+    (line,) = ax.plot(x, y, label=label, **style)
+    if np.isfinite(low).any():
+        ax.fill_between(x, low, high, color=line.get_color(), alpha=0.25, linewidth=0)
+    return line
+
+
+def _replicas(name: str, values: ArrayLike) -> NDArray[np.float64]:
+    array = np.asarray(values, dtype=float)
+    if array.ndim not in (1, 2) or not array.size:
+        raise ValueError(f"{name}: shape {array.shape}, expected (n,) or (R, n), not empty")
+    return np.atleast_2d(array)
+
+
+def _mean_band(values: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Mean over replicas ``(R, n)`` and half the 95 % t interval; NaN with fewer than two."""
+    from scipy.stats import t
+
+    count = np.isfinite(values).sum(axis=0)
+    with warnings.catch_warnings(), np.errstate(invalid="ignore", divide="ignore"):
+        warnings.simplefilter("ignore", RuntimeWarning)  # positions without a value: NaN
+        mean = np.nanmean(values, axis=0)
+        deviation = np.nanstd(values, axis=0, ddof=1)
+        half = t.ppf(0.975, np.maximum(count - 1, 1)) * deviation / np.sqrt(count)
+    return mean, np.where(count > 1, half, np.nan)

@@ -1,0 +1,185 @@
+"""Figures: what is drawn, that both papers can show it, and that a second run gives the same."""
+
+from __future__ import annotations
+
+import io
+import itertools
+from collections.abc import Iterator
+
+import matplotlib
+import numpy as np
+import pytest
+from matplotlib.axes import Axes
+from matplotlib.collections import PolyCollection
+from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from scipy import stats
+
+from specrec_core import figures
+
+
+@pytest.fixture
+def ax() -> Iterator[Axes]:
+    with matplotlib.rc_context():
+        figures.use_style()
+        yield Figure().subplots()
+
+
+def heights(line: Line2D) -> np.ndarray:
+    return np.asarray(line.get_ydata(), dtype=float)
+
+
+def band(ax: Axes) -> tuple[np.ndarray, np.ndarray]:
+    """Lower and upper edge at each abscissa of the only band."""
+    (area,) = [c for c in ax.collections if isinstance(c, PolyCollection)]
+    corners = np.asarray(area.get_paths()[0].vertices)
+    at = np.unique(corners[:, 0])
+    edges = [corners[corners[:, 0] == x, 1] for x in at]
+    return np.array([e.min() for e in edges]), np.array([e.max() for e in edges])
+
+
+def interval(values: np.ndarray) -> tuple[float, float]:
+    low, high = stats.t.interval(0.95, len(values) - 1, values.mean(), stats.sem(values))
+    return float(low), float(high)
+
+
+def test_trajectory_draws_mean_and_t_interval(ax: Axes) -> None:
+    values = np.random.default_rng(0).standard_normal((5, 7))
+    figures.trajectory(ax, np.arange(0, 70, 10), values, label="NDCG")
+    (line,) = ax.get_lines()
+    np.testing.assert_allclose(heights(line), values.mean(axis=0))
+    np.testing.assert_allclose(np.transpose(band(ax)), [interval(v) for v in values.T])
+
+
+def test_trajectory_leaves_out_replicas_that_have_stopped(ax: Axes) -> None:
+    values = np.array([[1.0, 2, 3, np.nan], [3, 4, np.nan, np.nan], [5, 9, 5, np.nan]])
+    figures.trajectory(ax, range(4), values)
+    (line,) = ax.get_lines()
+    np.testing.assert_allclose(heights(line), np.array([3, 5, 4, np.nan]))
+    low, high = band(ax)
+    np.testing.assert_allclose((low[2], high[2]), interval(np.array([3.0, 5.0])))
+
+
+def test_one_replica_has_no_band(ax: Axes) -> None:
+    figures.trajectory(ax, [0, 1], [0.1, 0.2])
+    figures.spectrum(ax, [[3.0, 1.0]])
+    assert not ax.collections
+
+
+def test_spectrum_band_is_that_of_the_logarithm(ax: Axes) -> None:
+    values = np.exp(np.random.default_rng(1).standard_normal((4, 6)))
+    figures.spectrum(ax, values)
+    assert ax.get_yscale() == "log"
+    np.testing.assert_allclose(heights(ax.get_lines()[0]), stats.gmean(values, axis=0))
+    expected = np.exp([interval(v) for v in np.log(values).T])
+    np.testing.assert_allclose(np.transpose(band(ax)), expected)
+
+
+@pytest.mark.parametrize("normalise", ["first", "sum"])
+def test_normalised_spectrum_does_not_know_scale(ax: Axes, normalise: str) -> None:
+    values = np.array([8.0, 4.0, 2.0, 0.0])
+    figures.spectrum(ax, values, normalise=normalise)
+    figures.spectrum(ax, 100 * values, normalise=normalise)
+    one, other = (heights(line) for line in ax.get_lines())
+    np.testing.assert_allclose(one, other)
+    assert np.isnan(one[3])  # zero has no place on the axis
+    assert (one[0] if normalise == "first" else np.nansum(one)) == pytest.approx(1)
+
+
+def test_a_role_looks_the_same_everywhere(ax: Axes) -> None:
+    figures.spectrum(ax, [2, 1], label="something else")
+    figures.spectrum(ax, [2, 1], label="items")
+    figures.trajectory(ax, [0, 1], [2, 1], label="ours", role="items")
+    other, *items = (line.get_color() for line in ax.get_lines())
+    assert items == [figures.ORANGE, figures.ORANGE] != [other, other]
+
+
+def test_names_at_line_ends_do_not_overlap_and_stay_inside(ax: Axes) -> None:
+    for i in range(7):
+        figures.trajectory(ax, [0, 1], [0, 1 + i / 1e6], label=f"method {i}")
+    ax.legend()
+    figures.label_lines(ax)
+    assert ax.get_legend() is None
+    canvas = ax.get_figure(root=True).canvas  # type: ignore[union-attr]
+    canvas.draw()
+    boxes = sorted((t.get_window_extent() for t in ax.texts), key=lambda box: box.y0)
+    assert [t.get_text() for t in ax.texts] == [f"method {i}" for i in range(7)]
+    assert all(a.y1 <= b.y0 for a, b in itertools.pairwise(boxes))
+    frame = ax.get_window_extent()
+    assert frame.y0 - 10 < boxes[0].y0 and boxes[-1].y1 < frame.y1 + 10
+
+
+def test_name_is_at_the_end_of_its_line(ax: Axes) -> None:
+    figures.spectrum(ax, [100.0, 10.0, 1.0], label="users")
+    figures.spectrum(ax, [90.0, 9.0, np.nan], label="items")
+    figures.label_lines(ax)
+    for text, (x, y) in zip(ax.texts, [(2, 9.0), (3, 1.0)], strict=True):
+        place = ax.transAxes.transform(text.xy)  # type: ignore[attr-defined]
+        np.testing.assert_allclose(ax.transData.inverted().transform(place), (x, y), rtol=1e-6)
+
+
+def contrast(one: str, other: str) -> float:
+    """WCAG 2 contrast ratio of two colours."""
+
+    def luminance(colour: str) -> float:
+        c = np.array(to_rgb(colour))
+        linear = np.where(c <= 0.04045, c / 12.92, ((c + 0.055) / 1.055) ** 2.4)
+        return float(linear @ [0.2126, 0.7152, 0.0722])
+
+    low, high = sorted([luminance(one), luminance(other)])
+    return (high + 0.05) / (low + 0.05)
+
+
+@pytest.mark.parametrize("paper", ["#ffffff", "#121212"])
+def test_every_colour_shows_on_both_papers(paper: str) -> None:
+    assert contrast(figures.INK, paper) > 4
+    assert min(contrast(colour, paper) for colour in figures.PALETTE) >= 3.6
+
+
+def test_paper_is_transparent_and_text_needs_no_font(ax: Axes) -> None:
+    figures.spectrum(ax, [2, 1], label="users")
+    figures.label_lines(ax)
+    svg = drawn(ax)
+    assert "<text" not in svg and "font-family" not in svg and "http://localhost" not in svg
+    assert "fill: #ffffff" not in svg and "#000000" not in svg
+
+
+def test_drawing_again_gives_the_same_bytes() -> None:
+    pictures = []
+    for _ in range(2):
+        with matplotlib.rc_context():
+            figures.use_style()
+            axes = Figure().subplots()
+            figures.trajectory(axes, range(9), np.random.default_rng(2).random((5, 9)), "users")
+            figures.label_lines(axes)
+            pictures.append(drawn(axes))
+    assert pictures[0] == pictures[1]
+
+
+def drawn(ax: Axes) -> str:
+    file = io.StringIO()
+    figure = ax.get_figure(root=True)
+    assert figure is not None
+    figure.savefig(file, format="svg", metadata={"Date": None})
+    return file.getvalue()
+
+
+def test_table_has_thousands_separators_and_no_index() -> None:
+    pytest.importorskip("IPython")
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame({"users": [29858], "rate": [0.5], "free": [True], "name": ["a<b"]})
+    html = figures.table(frame).data
+    assert "<td>29,858</td>" in html and "<td>0.5</td>" in html and "<td>True</td>" in html
+    assert "a&lt;b" in html and "<th>0</th>" not in html
+
+
+def test_bad_arguments(ax: Axes) -> None:
+    with pytest.raises(ValueError, match=r"values: shape \(1, 1, 1\)"):
+        figures.spectrum(ax, [[[1.0]]])
+    with pytest.raises(ValueError, match="normalise: 'x'"):
+        figures.spectrum(ax, [1.0], normalise="x")
+    with pytest.raises(ValueError, match="role: 'nobody', expected one of users"):
+        figures.spectrum(ax, [1.0], role="nobody")
+    with pytest.raises(ValueError, match=r"epochs: shape \(2,\), expected \(3,\)"):
+        figures.trajectory(ax, [1, 2], [1, 2, 3])
