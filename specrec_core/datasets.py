@@ -182,7 +182,7 @@ def _interaction_files(
     sets = " or ".join(" and ".join(layout.files) for layout in entry.layouts)
     raise DataUnavailable(
         f"{entry.name} ({entry.title}) cannot be fetched freely, and {sets} "
-        f"{f'is not in {where}' if where else 'was not looked for: no folder is named'}. "
+        f"{f'is not in {where}' if where else 'cannot be looked for, as no folder is named'}. "
         f"Get the files from: {entry.source}. Terms: {entry.terms}. Put them into "
         f"$SPECREC_DATA/{entry.name}/, or name their folder: load({entry.name!r}, folder=...)."
     )

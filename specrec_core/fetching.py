@@ -100,7 +100,7 @@ def _fetched(file: File, download: bool) -> Path:
             f"{file.dataset}: {file.name} could not be fetched from {file.url}: {error}. Check the "
             "network, or get the file elsewhere and set SPECREC_DATA to the folder above "
             f"{file.dataset}/."
-        ) from error
+        ) from None  # the reason is in the message; the network's own traceback is pages long
     except ValueError as error:  # pooch compares the hash before it moves the file into the cache
         raise CorruptData(
             f"{file.dataset}: what {file.url} sent is not the {file.bytes} bytes of {file.name} "

@@ -69,6 +69,14 @@ class MF(nn.Module):
         """Final embeddings: users ``(R, n_users, d)``, items ``(R, n_items, d)``."""
         return self.users, self.items
 
+    def pull_back(self, final: tuple[Tensor, Tensor], gradients: Sequence[Tensor]) -> None:
+        """Set the gradients of the tables from those of the ``final`` embeddings.
+
+        ``final`` is what calling the model gave, ``gradients`` are ``(R, n_users, d)`` and
+        ``(R, n_items, d)``. Here the two are the same tensors, and nothing is copied.
+        """
+        self.users.grad, self.items.grad = gradients
+
     @torch.no_grad()
     def scorer(self) -> Callable[[Tensor], Tensor]:
         """``score(user_ids (B,)) -> (R, B, n_items)`` for `specrec_core.evaluation.evaluate`."""
@@ -111,3 +119,7 @@ class LightGCN(MF):
         nodes = torch.cat([self.users, self.items], dim=-2)
         nodes = self.adjacency.mean_of_powers(nodes, self.layers)
         return nodes[..., :n_users, :], nodes[..., n_users:, :]
+
+    def pull_back(self, final: tuple[Tensor, Tensor], gradients: Sequence[Tensor]) -> None:
+        self.zero_grad(set_to_none=True)
+        torch.autograd.backward(final, gradients)

@@ -187,8 +187,8 @@ def pickled_playlists(path: Path) -> Table:
 def lme_playlists(paths: Sequence[Path], minimum: int = 4) -> Source:
     """Playlist files of Cornell's LME data, concatenated: two header lines, then song ids.
 
-    Playlists shorter than ``minimum`` songs are left out, as the code of [bibtex: spiky2023svd] does;
-    unlike that code, which stops at the first empty line, empty lines are passed over.
+    Playlists shorter than ``minimum`` songs are left out, as the code of [bibtex: spiky2023svd]
+    does; unlike that code, which stops at the first empty line, empty lines are passed over.
     """
     kept: list[list[int]] = []
     found = {"empty lines": 0, f"playlists of fewer than {minimum} songs": 0}

@@ -205,7 +205,7 @@ def register() -> dict[str, Info]:
         _asked(
             "globo", "Globo.com news", ("moreira2018news",), f"resn, {OFFICIAL}",
             "https://github.com/LIN452/ReSN (data/globo); origin: Globo.com on Kaggle",
-            "terms of Globo.com on Kaggle: see source; the repository states no licence",
+            "those of Globo.com on Kaggle, see source; the repository states no licence",
             Layout(_LISTS, two_lists),
         ),
         _asked(
@@ -224,7 +224,7 @@ def register() -> dict[str, Info]:
         _asked(
             "modcloth", "ModCloth clothing fit", ("misra2018decomposing",), f"ucsd, {RANDOM}",
             "https://cseweb.ucsd.edu/~jmcauley/datasets.html (clothing fit data)",
-            "terms: see source",
+            "see source",
             Layout(
                 ("modcloth_final_data.json.gz",),
                 whole(partial(readers.json_rows, user="user_id", item="item_id")),
@@ -234,13 +234,13 @@ def register() -> dict[str, Info]:
             "douban-28", "Douban short comments on 28 films", ("utmhikari2018douban",),
             f"kaggle, {RANDOM}",
             "https://www.kaggle.com/datasets/utmhikari/doubanmovieshortcomments",
-            "terms: see source",
+            "see source",
             Layout(("DMSC.csv",), whole(_film_fans)),
         ),
         _asked(
             "aotm-2011", "Art of the Mix playlists 2011 (users are playlists)",
             ("mcfee2012hypergraph",), f"aotm2011, {RANDOM}",
-            "https://bmcfee.github.io/data/aotm2011.html", "terms: see source",
+            "https://bmcfee.github.io/data/aotm2011.html", "see source",
             Layout(("aotm2011_playlists.json",), whole(readers.aotm_playlists)),
         ),
         _asked(
@@ -284,12 +284,12 @@ def register() -> dict[str, Info]:
         _asked(
             "criteo", "Criteo display advertising, Kaggle 2014", ("criteo2014kaggle",),
             "kaggle, not split", "https://www.kaggle.com/c/criteo-display-ad-challenge",
-            "terms: see source", Layout(("train.txt",)), clicks=True,
+            "see source", Layout(("train.txt",)), clicks=True,
         ),
         _asked(
             "avazu", "Avazu click-through rates, Kaggle 2014", ("avazu2014kaggle",),
             "kaggle, not split", "https://www.kaggle.com/c/avazu-ctr-prediction",
-            "terms: see source", Layout(("train.csv",)), Layout(("train.gz",)), clicks=True,
+            "see source", Layout(("train.csv",)), Layout(("train.gz",)), clicks=True,
         ),
     ]  # fmt: skip
     return {entry.name: entry for entry in entries}

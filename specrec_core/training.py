@@ -224,33 +224,53 @@ def _epoch(
     """One pass over the samples; the loss of each replica at each step, ``(R, steps)``."""
     drawn = [sampler.epoch(stream) for stream in streams]
     users, items, negatives = (torch.stack(column) for column in zip(*drawn, strict=True))
+    # One gradient for each table, kept from step to step: only rows of the batch are touched.
+    gradients = [torch.zeros_like(table) for table in (model.users, model.items)]
     steps = []
     for start in range(0, users.shape[1], batch_size):
         batch = slice(start, start + batch_size)
-        ids = users[:, batch], items[:, batch], negatives[:, batch]
-        final_users, final_items = model()
-        u = gather(final_users, ids[0])
-        p, n = gather(final_items, ids[1]), gather(final_items, ids[2])
-        per_replica = objective(u, p, n)
-        penalty = per_replica
-        if l2:
-            if final_users is not model.users:  # the tables themselves, not what became of them
-                u = gather(model.users, ids[0])
-                p, n = gather(model.items, ids[1]), gather(model.items, ids[2])
-            penalty = per_replica + l2 * losses.l2(u, p, n)
-        stepper.zero_grad(set_to_none=True)
-        penalty.sum().backward()
+        ids = ((0, users[:, batch]), (1, items[:, batch]), (1, negatives[:, batch]))
+        final = model()
+        rows = [gather(final[side].detach(), i).requires_grad_() for side, i in ids]
+        per_replica = objective(*rows)
+        for (side, i), gradient in zip(
+            ids,
+            torch.autograd.grad(per_replica.sum(), rows, materialize_grads=True),
+            strict=True,
+        ):
+            _add_rows(gradients[side], i, gradient)
+        model.pull_back(final, gradients)
+        if l2:  # the gradient of `losses.l2`, of the tables and not of what became of them
+            for side, i in ids:
+                table = (model.users, model.items)[side]
+                _add_rows(table.grad, i, gather(table.detach(), i) * (l2 / rows[0].shape[-2]))
         stepper.step()
+        for side, i in ids:
+            _flat(gradients[side]).index_fill_(0, _flat_ids(gradients[side], i).flatten(), 0.0)
         steps.append(per_replica.detach())
     return torch.stack(steps, -1)
 
 
 def gather(tables: Tensor, ids: Tensor) -> Tensor:
     """Rows ``ids (R, *)`` of ``tables (R, n, d)``, each replica from its own: ``(R, *, d)``."""
-    replicas, rows, dim = tables.shape
-    base = rows * torch.arange(replicas, device=ids.device)
-    flat = ids + base.view(-1, *[1] * (ids.dim() - 1))
-    return F.embedding(flat, tables.reshape(replicas * rows, dim))
+    flat = tables.reshape(-1, tables.shape[-1])
+    return F.embedding(_flat_ids(tables, ids), flat)
+
+
+def _add_rows(tables: Tensor | None, ids: Tensor, rows: Tensor) -> None:
+    """Add ``rows (R, *, d)`` to the rows ``ids (R, *)`` of ``tables (R, n, d)``, in place."""
+    assert tables is not None
+    flat = _flat(tables)
+    flat.index_add_(0, _flat_ids(tables, ids).flatten(), rows.reshape(-1, flat.shape[-1]))
+
+
+def _flat(tables: Tensor) -> Tensor:
+    return tables.view(-1, tables.shape[-1])
+
+
+def _flat_ids(tables: Tensor, ids: Tensor) -> Tensor:
+    base = tables.shape[1] * torch.arange(tables.shape[0], device=ids.device)
+    return ids + base.view(-1, *[1] * (ids.dim() - 1))
 
 
 def _optimizer(name: str, model: MF, learning_rate: float) -> torch.optim.Optimizer:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from specrec_core import synthetic
+from specrec_core import losses, synthetic
 from specrec_core.evaluation import evaluate
 from specrec_core.models import MF, LightGCN
 from specrec_core.training import fit, gather, track_spectra
@@ -76,25 +76,28 @@ def test_every_sampler_trains(distribution, positives, data):
     assert history.values["loss"][0][2] < history.values["loss"][0][1]
 
 
-def test_one_sgd_step_is_the_gradient_step(data):
-    """One batch of everything: the tables move by −rate × gradient of the mean loss."""
+@pytest.mark.parametrize("kind", ["mf", "lightgcn"])
+def test_one_sgd_step_is_the_gradient_step(kind, data):
+    """One batch of everything: the tables move by −rate × gradient of loss + l2 penalty."""
     seen = {}
 
     def keep(epoch, model):
-        seen[epoch] = model.users.detach()[0].clone(), model.items.detach()[0].clone()
+        seen[epoch] = model.users.detach().clone(), model.items.detach().clone()
         return {}
 
     fit(
-        make("mf", data, (4,), "cpu"), data, loss="logistic_alignment", optimizer="sgd",
+        make(kind, data, (4,), "cpu"), data, loss="logistic_alignment", optimizer="sgd", l2=0.3,
         learning_rate=0.5, batch_size=10**9, epochs=1, callbacks=(keep,), progress=False,
     )  # fmt: skip
-    start = make("mf", data, (4,), "cpu")
+    start = make(kind, data, (4,), "cpu")
     users = torch.tensor(np.repeat(np.arange(data.n_users), np.diff(data.train.indptr)))
     items = torch.tensor(data.train.indices.astype(np.int64))
-    score = (start.users[0, users] * start.items[0, items]).sum(-1)
-    (-torch.nn.functional.logsigmoid(score).mean()).backward()
-    torch.testing.assert_close(seen[1][0] - seen[0][0], -0.5 * start.users.grad[0])
-    torch.testing.assert_close(seen[1][1] - seen[0][1], -0.5 * start.items.grad[0])
+    final_users, final_items = start()
+    loss = losses.logistic_alignment((final_users[:, users] * final_items[:, items]).sum(-1))
+    penalty = losses.l2(start.users[:, users], start.items[:, items])
+    (loss + 0.3 * penalty).sum().backward()
+    torch.testing.assert_close(seen[1][0] - seen[0][0], -0.5 * start.users.grad)
+    torch.testing.assert_close(seen[1][1] - seen[0][1], -0.5 * start.items.grad)
 
 
 def test_divergence_names_replica_and_step(data):
