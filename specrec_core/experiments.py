@@ -55,7 +55,7 @@ def shown(
     """What a page shows for one experiment of a chapter: the best record there is of it.
 
     The `paper` record where it exists, or where ``profile`` is ``paper`` and it can be made now;
-    otherwise a `quick` run, made now and not kept. ``Record.provenance`` says which, and the page
+    otherwise a `quick` run, made now and not kept. `records.provenance` says which, and the page
     prints it. Synthetic data never stand in for a record of real data.
     """
     if data == "real":

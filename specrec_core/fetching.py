@@ -71,6 +71,8 @@ def _verified(file: File, path: Path) -> Path:
 def _fetched(file: File, download: bool) -> Path:
     try:
         import pooch
+
+        pooch.get_logger().setLevel("WARNING")
     except ImportError as error:
         raise DataUnavailable(
             f"{file.dataset}: downloading {file.name} needs the package pooch; install it, or "

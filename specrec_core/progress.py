@@ -11,7 +11,7 @@ from typing import Any
 def bar(steps: Iterable[int], description: str, show: bool = True) -> Any:
     """Iterate over ``steps`` (a sized iterable) showing how far it is; use it in a ``with``."""
     try:
-        from tqdm.auto import tqdm
+        from tqdm import tqdm
     except ImportError:
         return _Lines(steps, description, show)
     return tqdm(steps, desc=description, disable=not show, leave=False, mininterval=1.0)

@@ -163,12 +163,6 @@ class Record:
     def name(self) -> str:
         return self.experiment.name
 
-    @property
-    def provenance(self) -> str:
-        """One line for a figure's foot: profile, seeds, device, record."""
-        n = len(self.experiment.seeds)
-        return f"{self.profile} · {n} seed{'s' * (n > 1)} · {self.device} · record {self.name[:8]}"
-
     def series(self, name: str) -> tuple[list[int], list[list[float]]]:
         """Epochs and values per seed of one series of the history, cut to the shortest seed."""
         shortest = min(len(epochs) for epochs in self.history["epoch"])
@@ -180,6 +174,22 @@ class Record:
         body = {"name": self.name, **dataclasses.asdict(self)}
         body["experiment"] = self.experiment.definition()
         return write_json(folder / f"{self.name}.json", body)
+
+
+def provenance(*found: Record) -> str:
+    """One line for a figure's foot: profile, seeds, device, and the record where it is one.
+
+    Records that differ in these are all named, so that a quick stand-in never hides among them.
+    """
+    lines: dict[str, list[str]] = {}
+    for record in found:
+        n = len(record.experiment.seeds)
+        line = f"{record.profile} · {n} seed{'s' * (n > 1)} · {record.device}"
+        lines.setdefault(line, []).append(record.name[:8])
+    return "; ".join(
+        f"{line} · " + (f"record {names[0]}" if len(names) == 1 else f"{len(names)} records")
+        for line, names in lines.items()
+    )
 
 
 def write_json(path: Path, body: Any) -> Path:

@@ -1,11 +1,12 @@
 """Experiments are named by what they are; records are whole or absent."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
 from specrec_core import records
-from specrec_core.records import Experiment, Record
+from specrec_core.records import Experiment, Record, provenance
 
 
 def experiment(**changes) -> Experiment:
@@ -83,8 +84,19 @@ def test_find_looks_where_records_are_written(tmp_path, monkeypatch):
     assert records.find(experiment()) == record(experiment())
 
 
-def test_provenance_says_profile_seeds_and_device():
-    assert record(experiment()).provenance.startswith("paper · 2 seeds · cpu")
+def test_provenance_names_every_kind_of_run():
+    long, quick = record(experiment()), replace(record(experiment(dim=9)), profile="quick")
+    assert provenance(long) == f"paper · 2 seeds · cpu · record {long.name[:8]}"
+    assert provenance(long, quick, long) == (
+        f"paper · 2 seeds · cpu · 2 records; quick · 2 seeds · cpu · record {quick.name[:8]}"
+    )
+
+
+def test_series_end_with_the_seed_that_stops_first():
+    uneven = replace(
+        record(experiment()), history={"epoch": [[0, 1, 2], [0, 1]], "x": [[1, 2, 3], [4, 5]]}
+    )
+    assert uneven.series("x") == ([0, 1], [[1, 2], [4, 5]])
 
 
 @pytest.mark.parametrize(
