@@ -231,7 +231,7 @@ def _finite(value: Any) -> Any:
 def _device_name(device: torch.device) -> str:
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
-    return f"{device.type} ({platform.machine()}, {torch.get_num_threads()} threads)"
+    return f"{device.type} ({platform.machine()}, threads: {torch.get_num_threads()})"
 
 
 if __name__ == "__main__":

@@ -146,7 +146,7 @@ CHAPTERS = {
                 "the effective rank of the untrained ones",
                 ("bpr d=64",),
                 collapse_remains,
-                source="peng2024balancing, abstract",
+                source="Peng et al. 2024, abstract",
                 note=f"clearly: below {CLEARLY:.0%}; the paper's own threshold is not known to us",
             ),
             Claim(

@@ -184,7 +184,8 @@ def provenance(*found: Record) -> str:
     lines: dict[str, list[str]] = {}
     for record in found:
         n = len(record.experiment.seeds)
-        line = f"{record.profile} · {n} seed{'s' * (n > 1)} · {record.device}"
+        device = record.device.partition(" (")[0]
+        line = f"{record.profile} · {n} seed{'s' * (n > 1)} · {device}"
         lines.setdefault(line, []).append(record.name[:8])
     return "; ".join(
         f"{line} · " + (f"record {names[0]}" if len(names) == 1 else f"{len(names)} records")

@@ -136,7 +136,8 @@ class Report:
         )
 
     def _repr_html_(self) -> str:
-        cells = "".join(f"<tr><td>{w}</td><td>{number}</td></tr>" for w, number in self._lines())
+        right = 'style="padding-left:1.5em;text-align:right"'
+        lines = (f"<tr><td>{w}</td><td {right}>{number}</td></tr>" for w, number in self._lines())
         head = f"{self.name}: {self.shape[0]:,} rows × {self.shape[1]:,} dimensions"
         text = f"<p><strong>{html.escape(head)}</strong><br>{html.escape(self.verdict)}</p>"
         try:
@@ -148,7 +149,7 @@ class Report:
             code = base64.b64encode(picture.getvalue()).decode()
             alt = html.escape(self.alt_text(), quote=True)
             image = f'<img src="data:image/png;base64,{code}" alt="{alt}" style="max-width:100%">'
-        return f"<div>{text}{image}<table>{cells}</table></div>"
+        return f"<div>{text}{image}<table>{''.join(lines)}</table></div>"
 
 
 def make_report(table: spectra.Array | str | Path, *, key: str | None = None) -> Report:

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+import pandas as pd
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -50,6 +51,15 @@ class History:
     best_epoch: list[int] = field(default_factory=list)
     epochs_run: list[int] = field(default_factory=list)
     seconds: list[float] = field(default_factory=list)
+
+    def table(self) -> pd.DataFrame:
+        """Mean over replicas at each epoch, as far as all of them went; one column per series."""
+        shortest = min(map(len, self.epochs))
+        columns = {
+            name: torch.tensor([s[:shortest] for s in series]).mean(0).tolist()
+            for name, series in self.values.items()
+        }
+        return pd.DataFrame(columns, index=pd.Index(self.epochs[0][:shortest], name="epoch"))
 
     def append(self, epoch: int, replicas: Sequence[int], values: Mapping[str, Tensor]) -> None:
         for r in replicas:

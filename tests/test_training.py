@@ -9,7 +9,7 @@ import torch
 from specrec_core import losses, synthetic
 from specrec_core.evaluation import evaluate
 from specrec_core.models import MF, LightGCN
-from specrec_core.training import fit, gather, track_spectra
+from specrec_core.training import History, fit, gather, track_spectra
 
 
 @pytest.fixture(scope="module")
@@ -63,6 +63,13 @@ def test_training_learns_planted_communities(data, device):
     series = history.values["validation ndcg@10"][0]
     assert max(series) > 2 * series[0]
     assert history.values["loss"][0][-1] < history.values["loss"][0][1]
+
+
+def test_the_table_of_a_history_is_the_mean_over_replicas():
+    history = History([[0, 1], [0, 1, 2]], {"x": [[1.0, 2.0], [3.0, 6.0, 9.0]]})
+    table = history.table()
+    assert table.index.tolist() == [0, 1]
+    assert table["x"].tolist() == [2.0, 4.0]
 
 
 @pytest.mark.parametrize("distribution", ["uniform", "popularity"])

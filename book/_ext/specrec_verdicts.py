@@ -49,9 +49,7 @@ class Verdicts(SphinxDirective):
             reproduced: nodes.Node | str = verdict.reproduced
             if verdict.record:
                 title = f"record {verdict.record}"
-                reproduced = record_link(
-                    "", verdict.reproduced, record=verdict.record, title=title
-                )
+                reproduced = record_link("", verdict.reproduced, record=verdict.record, title=title)
             rows.append(
                 [
                     self.parsed(verdict.statement),
@@ -92,7 +90,7 @@ class StatusBoard(SphinxDirective):
                     if made
                     else "not executed yet",
                     f"{len(there)} of {len(experiments)}",
-                    ", ".join(sorted({r.device for r in there})) or "–",
+                    ", ".join(sorted({r.device.partition(" (")[0] for r in there})) or "–",
                     ", ".join(map(str, seeds)) or "–",
                     _counts(found),
                 ]
