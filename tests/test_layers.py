@@ -1,0 +1,78 @@
+"""The house has floors: imports run one way, and the floor that runs anywhere needs little."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+LIBRARY = Path(__file__).resolve().parents[1] / "specrec_core"
+FLOORS = [  # from the top to the bottom; nothing imports from its own line or above
+    ["book"],
+    ["weaving", "made_from"],
+    ["sweep"],
+    ["experiments"],
+    ["part*"],
+    ["catalogue"],
+    ["claims"],
+    ["training"],
+    ["models"],
+    ["graph"],
+    ["report"],
+    ["evaluation"],
+    ["ranking", "sampling", "losses", "spectra"],
+    ["datasets"],
+    ["synthetic", "fetching", "clicks"],
+    ["registry"],
+    ["readers"],
+    ["interactions", "records", "progress", "figures"],
+]
+
+
+def floor(name: str) -> int:
+    name = "part*" if name.startswith("part") else name
+    found = [i for i, names in enumerate(FLOORS) if name in names]
+    assert found, f"{name}.py has no floor: add it to this list, the README and its place"
+    return found[0]
+
+
+def imports(path: Path) -> set[str]:
+    """Modules of the library that a module needs as it is imported (not those inside functions)."""
+    found = set()
+    for node in ast.parse(path.read_text()).body:
+        if isinstance(node, ast.ImportFrom) and node.module == "specrec_core":
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("specrec_core."):
+            found.add(node.module.split(".")[1])
+    return found
+
+
+@pytest.mark.parametrize("path", sorted(LIBRARY.glob("[a-z]*.py")), ids=lambda p: p.stem)
+def test_imports_run_one_way(path):
+    for other in imports(path):
+        assert floor(path.stem) < floor(other), f"{path.stem} imports {other}"
+
+
+def run(code: str) -> None:
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-2000:]
+
+
+def test_reading_records_and_claims_needs_no_torch():
+    run("import sys; from specrec_core import catalogue, claims, records\n"
+        "catalogue.verdicts('01_spectra'); assert 'torch' not in sys.modules")  # fmt: skip
+
+
+def test_experiments_need_torch_numpy_scipy_and_pandas_alone():
+    run("""
+import sys
+for name in ("tqdm", "pooch", "requests", "matplotlib", "seaborn", "sklearn", "IPython",
+             "papermill", "nbformat", "jupytext", "myst_nb", "yaml"):
+    sys.modules[name] = None  # an import of it fails, as where it is not installed
+from specrec_core import catalogue, experiments, sweep
+from specrec_core.records import Experiment
+e = Experiment(dataset="synthetic", version=catalogue.SYNTHETIC, dim=4, epochs=1, seeds=(0,))
+assert experiments.run(e).metrics["ndcg@10"]
+assert sweep.main(["list"]) == 0
+""")
