@@ -57,48 +57,54 @@ def run(
         If a chapter fails, after the others have run; its published page is left as it was.
     """
     chapters = list(chapters) or book.chapters()
-    failed = []
+    failed: dict[str, BookError] = {}
     for number, chapter in enumerate(chapters, 1):
         head = f"[{number}/{len(chapters)}] {chapter}"
-        weaving.write_pair(book, chapter)
-        text, page = weaving.read_text(book, chapter), weaving.read_page(book, chapter)
-        own = weaving.defaults(text)
-        data = _data(chapter, own)
-        wanted = {"profile": profile, "device": device, "data": data}
-        given = {k: v for k, v in wanted.items() if k in own and v is not None}
-        made = {**own, **given}
-        versions = made_from.installed()
-        library = made_from.library(book.root / "specrec_core", chapter)
-        code = weaving.code(text)
-        key = (code, made, versions, library, made_from.at_hand(chapter, code))
-        before = digest(key, made_from.measured(chapter, data))
-        if page is not None and before == _state(book).get(chapter) == _key(page) and not force:
-            same = weaving.written(page) == weaving.written(text)
-            if not same:
-                weaving.write_notebook(weaving.woven(text, page), book.page(chapter))
-            print(f"{head}: {'up to date' if same else 'new prose, outputs kept'}", flush=True)
-            continue
-        print(f"{head}: executing with {_list(made)}", flush=True)
-        start = time.perf_counter()
         try:
-            executed = _execute(book, chapter, text, given)
+            _bring_up_to_date(book, chapter, head, profile, device, force)
         except BookError as error:
             print(f"{head}: FAILED\n{error}\n", file=sys.stderr, flush=True)
-            failed.append(chapter)
-            continue
-        # The chapter may have left records: what counts next time is how things stand now.
-        after = digest(key, made_from.measured(chapter, data))
-        executed.metadata["specrec"] = {
-            "fingerprint": after,
-            **{k: made.get(k, wanted[k]) for k in wanted},
-            "parameters": made,
-            "versions": versions,
-        }
-        weaving.write_notebook(executed, book.page(chapter))
-        _remember(book, chapter, after)
-        print(f"{head}: done in {time.perf_counter() - start:.0f} s", flush=True)
+            failed[chapter] = error
     if failed:
-        raise BookError(f"failed: {', '.join(failed)}; their published pages are as they were")
+        reasons = "\n".join(f"  {name}: {str(e).splitlines()[0]}" for name, e in failed.items())
+        raise BookError(f"failed, and their published pages are as they were:\n{reasons}")
+
+
+def _bring_up_to_date(
+    book: Book, chapter: str, head: str, profile: str, device: str | None, force: bool
+) -> None:
+    weaving.write_pair(book, chapter)
+    text, page = weaving.read_text(book, chapter), weaving.read_page(book, chapter)
+    own = weaving.defaults(text)
+    data = _data(chapter, own)
+    wanted = {"profile": profile, "device": device, "data": data}
+    given = {k: v for k, v in wanted.items() if k in own and v is not None}
+    made = {**own, **given}
+    versions = made_from.installed()
+    library = made_from.library(book.root / "specrec_core", chapter)
+    code = weaving.code(text)
+    key = (code, made, versions, library, made_from.at_hand(chapter, code))
+    before = digest(key, made_from.measured(chapter, data))
+    if page is not None and before == _state(book).get(chapter) == _key(page) and not force:
+        same = weaving.written(page) == weaving.written(text)
+        if not same:
+            weaving.write_notebook(weaving.woven(text, page), book.page(chapter))
+        print(f"{head}: {'up to date' if same else 'new prose, outputs kept'}", flush=True)
+        return
+    print(f"{head}: executing with {_list(made)}", flush=True)
+    start = time.perf_counter()
+    executed = _execute(book, chapter, text, given)
+    # The chapter may have left records: what counts next time is how things stand now.
+    after = digest(key, made_from.measured(chapter, data))
+    executed.metadata["specrec"] = {
+        "fingerprint": after,
+        **{k: made.get(k, wanted[k]) for k in wanted},
+        "parameters": made,
+        "versions": versions,
+    }
+    weaving.write_notebook(executed, book.page(chapter))
+    _remember(book, chapter, after)
+    print(f"{head}: done in {time.perf_counter() - start:.0f} s", flush=True)
 
 
 def weave(book: Book, *, check: bool = False) -> None:
@@ -133,6 +139,7 @@ def build(book: Book) -> Path:
     if first.exists() and _state(book).get("html") == inputs:
         print("the pages are up to date")
         return first
+    _remember(book, "html", "")  # a build that fails leaves pages of which nothing is known
     _jupyter_book(book, "html")
     _remember(book, "html", inputs)
     return first
@@ -178,6 +185,8 @@ def _execute(book: Book, chapter: str, text: NotebookNode, given: dict[str, Any]
     """Run a copy aside, so that only a chapter of which every cell has passed is published."""
     import papermill
 
+    # Steps as small as a chapter's are faster on one thread than on several.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
     aside = book.root / "_build" / "running" / f"{chapter}.ipynb"
     aside.parent.mkdir(parents=True, exist_ok=True)
     copy = nbformat.from_dict(json.loads(json.dumps(text)))
@@ -209,6 +218,7 @@ def _jupyter_book(book: Book, builder: str) -> None:
     command = [sys.executable, "-c", call, "build", str(book.root), *BUILD, "--builder", builder]
     path = os.pathsep.join(filter(None, [str(book.root), os.environ.get("PYTHONPATH")]))
     environment = {**os.environ, "PYTHONPATH": path}
+    environment.pop("SPECREC_RESULTS", None)  # the pages show the book's own records
     print(f"building the pages ({builder}); a warning is an error", flush=True)
     quiet = subprocess.DEVNULL  # what matters, the warnings, come on the other stream
     done = subprocess.run(command, cwd=book.root, env=environment, stdout=quiet, check=False)

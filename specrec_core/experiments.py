@@ -24,7 +24,7 @@ from specrec_core import catalogue, datasets, records, spectra
 from specrec_core.evaluation import evaluate, popularity_groups
 from specrec_core.interactions import Interactions
 from specrec_core.models import MF, LightGCN
-from specrec_core.records import Experiment, Record
+from specrec_core.records import Experiment, Record, one_of
 from specrec_core.training import History, fit, track_spectra
 
 CUTS = (10, 20)
@@ -40,6 +40,7 @@ def obtain(
     progress: bool = True,
 ) -> Record:
     """The record of ``experiment``: read where there is one, otherwise run (and saved)."""
+    one_of("profile", profile, catalogue.PROFILES)
     found = records.find(experiment)
     if found is not None:
         return found
@@ -51,20 +52,20 @@ def obtain(
 
 def shown(
     chapter: str, label: str, *, profile: str = "quick", device: str = "cpu", data: str = "real"
-) -> Record:
-    """What a page shows for one experiment of a chapter: the best record there is of it.
+) -> Record | None:
+    """What a page shows for one experiment of a chapter; None is shown as `not run yet`.
 
-    The `paper` record where it exists, or where ``profile`` is ``paper`` and it can be made now;
-    otherwise a `quick` run, made now and not kept. `records.provenance` says which, and the page
-    prints it. Synthetic data never stand in for a record of real data.
+    The `paper` record where it exists; with profile ``paper`` it is made where it does not. On
+    synthetic data, which never stand in for a record of real data, a `quick` run that is made now
+    and not kept.
     """
-    if data == "real":
-        wanted = catalogue.suite(chapter, "paper")[label]
-        found = records.find(wanted)
-        if found is not None or profile == "paper":
-            return found or obtain(wanted, device=device)
-    quick = catalogue.suite(chapter, "quick", data)[label]
-    return run(quick, profile="quick", device=device, progress=False)
+    one_of("profile", profile, catalogue.PROFILES)
+    one_of("data", data, catalogue.DATA)
+    if data == "synthetic":
+        quick = catalogue.suite(chapter, "quick", data)[label]
+        return run(quick, profile="quick", device=device, progress=False)
+    wanted = catalogue.suite(chapter, "paper")[label]
+    return obtain(wanted, device=device) if profile == "paper" else records.find(wanted)
 
 
 def run(
@@ -88,6 +89,7 @@ def run(
     ValueError
         If the data at hand is not of the version that the experiment names.
     """
+    one_of("profile", profile, catalogue.PROFILES)
     data = datasets.load(
         experiment.dataset, validation=experiment.validation, seed=experiment.split_seed
     )

@@ -213,7 +213,9 @@ def table(frame: Any) -> Any:
 
     def show(value: Any) -> Any:
         whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
-        return f"{value:,}" if whole else value
+        value = f"{value:,}" if whole else value
+        # A number stays on one line with its error bar.
+        return value.replace(" ± ", "\u00a0±\u00a0") if isinstance(value, str) else value
 
     return HTML(frame.map(show).to_html(index=False, border=0, classes="specrec-table"))
 

@@ -1,7 +1,8 @@
 """An experiment as a value, and the record that a run of it leaves.
 
-An `Experiment` says everything that changes a result and nothing that does not: no device, no
-number of workers, no profile. Its canonical JSON has a hash, and that hash is its name. A
+An `Experiment` says everything that changes a result and nothing else: no device, no number of
+workers, no profile. (The same seed draws other samples on another kind of device; its numbers then
+differ as those of another seed do.) Its canonical JSON has a hash, and that hash is its name. A
 `Record` is what one run of it measured; it is stored as one JSON file, written atomically, so a
 sweep that is killed loses at most the experiment under way.
 
@@ -13,6 +14,8 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import math
+import operator
 import os
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -26,6 +29,8 @@ MODELS = ("mf", "lightgcn")
 LOSSES = ("bpr", "bce", "alignment", "logistic_alignment")
 POSITIVES = ("interactions", "users")
 NEGATIVES = ("uniform", "popularity")
+OPTIMIZERS = ("adam", "sgd")
+SELECTED_ON = ("ndcg", "recall", "precision", "hit", "mrr", "map")
 
 
 def written_to() -> Path:
@@ -85,15 +90,24 @@ class Experiment:
     split_seed: int = 0
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "seeds", tuple(int(s) for s in self.seeds))
-        _one_of("model", self.model, MODELS)
-        _one_of("loss", self.loss, LOSSES)
-        _one_of("positives", self.positives, POSITIVES)
-        _one_of("negative_distribution", self.negative_distribution, NEGATIVES)
-        _one_of("optimizer", self.optimizer, ("adam", "sgd"))
+        # One value, one form: 1 and 1.0 must not give one experiment two names.
+        object.__setattr__(self, "seeds", tuple(operator.index(s) for s in self.seeds))
+        for name in ("learning_rate", "l2", "init_std", "validation"):
+            object.__setattr__(self, name, float(getattr(self, name)))
+        one_of("model", self.model, MODELS)
+        one_of("loss", self.loss, LOSSES)
+        one_of("positives", self.positives, POSITIVES)
+        one_of("negative_distribution", self.negative_distribution, NEGATIVES)
+        one_of("optimizer", self.optimizer, OPTIMIZERS)
+        check_metric(self.metric)
         for name in ("dim", "epochs", "batch_size", "evaluate_every", "patience", "negatives"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} is {getattr(self, name)}: expected at least 1")
+            whole(name, getattr(self, name), 1)
+        whole("layers", self.layers, 0)
+        whole("split_seed", self.split_seed, 0)
+        between("learning_rate", self.learning_rate, 0.0, math.inf, ends=False)
+        between("l2", self.l2, 0.0, math.inf)
+        between("init_std", self.init_std, 0.0, math.inf, ends=False)
+        between("validation", self.validation, 0.0, 1.0, ends=False)
         if not self.seeds or len(set(self.seeds)) != len(self.seeds):
             raise ValueError(f"seeds is {self.seeds}: expected one or more distinct integers")
         if (self.model == "lightgcn") != (self.layers > 0):
@@ -122,9 +136,36 @@ class Experiment:
         return dataclasses.replace(self, **changes)
 
 
-def _one_of(name: str, value: str, allowed: tuple[str, ...]) -> None:
+def one_of(name: str, value: str, allowed: tuple[str, ...]) -> None:
+    """ValueError unless ``value`` is one of ``allowed``."""
     if value not in allowed:
         raise ValueError(f"{name} is {value!r}: expected one of {', '.join(allowed)}")
+
+
+def whole(name: str, value: int, least: int) -> None:
+    """ValueError unless ``value`` is an integer of at least ``least``."""
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        raise ValueError(f"{name} is {value!r}: expected an integer of at least {least}")
+
+
+def between(name: str, value: float, low: float, high: float, *, ends: bool = True) -> None:
+    """ValueError unless ``low ≤ value < high`` (``low < value`` without ``ends``), and finite."""
+    if not (math.isfinite(value) and (low <= value if ends else low < value) and value < high):
+        raise ValueError(
+            f"{name} is {value!r}: expected a number {'from' if ends else 'above'} {low:g}"
+            + (f" and below {high:g}" if math.isfinite(high) else "")
+        )
+
+
+def check_metric(metric: str) -> int:
+    """The cut-off of a metric to select on; ValueError unless it is one that is better larger."""
+    name, _, cut = metric.partition("@")
+    if name not in SELECTED_ON or not cut.isdigit() or int(cut) < 1:
+        raise ValueError(
+            f"metric is {metric!r}: expected one of {', '.join(SELECTED_ON)} with a cut-off, "
+            "such as 'ndcg@10'"
+        )
+    return int(cut)
 
 
 @dataclass(frozen=True)
@@ -139,7 +180,7 @@ class Record:
         The epoch chosen on validation (0 is the initialisation), the epochs trained, and the
         wall time of training and evaluation, per seed.
     history
-        ``{"epoch": [...], name: [[value per recorded epoch] per seed]}``, thinned.
+        ``{"epoch": [...], name: [[value per evaluated epoch] per seed]}``.
     spectrum
         ``{"users": [[σ₁, σ₂, …] per seed], "items": …, "initial users": …, …}``.
     device, profile, versions, data
@@ -233,6 +274,16 @@ def find(experiment: Experiment) -> Record | None:
         if path.exists():
             return read(path)
     return None
+
+
+def known() -> Iterator[Record]:
+    """All records, those where records are written and those of the book, each once."""
+    seen = set()
+    for folder in dict.fromkeys((written_to(), PUBLISHED)):
+        for path in sorted(folder.glob("[0-9a-f]" * 16 + ".json")):
+            if path.name not in seen:
+                seen.add(path.name)
+                yield read(path)
 
 
 def published() -> Iterator[Record]:

@@ -33,7 +33,6 @@ if TYPE_CHECKING:
 FLAT, UNBALANCED = 0.9, 0.5
 ROWS = {  # summary key -> what the reader is told
     "effective_rank": "effective rank",
-    "random_effective_rank": "effective rank of random numbers of this shape",
     "rank": "rank above rounding",
     "information_abundance": "information abundance",
     "participation_ratio": "participation ratio",
@@ -48,7 +47,11 @@ ROWS = {  # summary key -> what the reader is told
 
 @dataclass(frozen=True)
 class Report:
-    """What `spectra.report` found. `summary` has the numbers, by the names of `ROWS`."""
+    """What `spectra.report` found.
+
+    `summary` has the numbers by the names of `ROWS`, and for the four soft ranks also those of
+    random numbers of the same shape, such as ``random_effective_rank``.
+    """
 
     name: str
     shape: tuple[int, int]
@@ -62,11 +65,11 @@ class Report:
         value, directions = self.summary, min(self.shape)
         if value["rank"] == 0:
             return "Zero everywhere: the table uses no direction."
-        used, rank, random = (value[k] for k in ("effective_rank", "rank", "random_effective_rank"))
+        used, rank, random = value["effective_rank"], value["rank"], value["random_effective_rank"]
         if directions == 1:
             return "Uses its only direction: there is nothing to balance."
         if used >= FLAT * random:
-            state = "nearly as flat as random numbers"
+            state = "by this count nearly as flat as random numbers"
         elif used >= UNBALANCED * random:
             state = "unbalanced: some directions are used far more than others"
         elif used >= 1.5:
@@ -76,6 +79,12 @@ class Report:
         text = (
             f"Uses {used:.1f} of {directions} directions (random numbers: {random:.1f}); {state}."
         )
+        stable, reference = value["stable_rank"], value["random_stable_rank"]
+        if used >= FLAT * random and stable < UNBALANCED * reference:
+            text += (
+                f" But a few directions stand out: the stable rank is {stable:.1f} (random "
+                f"numbers: {reference:.1f})."
+            )
         if rank < directions:
             text += f" {directions - rank:.0f} directions are empty."
         if value["mean_energy"] >= 0.5:
@@ -87,16 +96,17 @@ class Report:
         return text
 
     def _lines(self) -> list[tuple[str, str]]:
-        whole = ("rank", "zero_rows")
-        return [
-            (words, f"{self.summary[key]:,.0f}" if key in whole else f"{self.summary[key]:.4g}")
-            for key, words in ROWS.items()
-        ]
+        lines = []
+        for key, words in ROWS.items():
+            value, random = self.summary[key], self.summary.get(f"random_{key}")
+            number = f"{value:,.0f}" if key in ("rank", "zero_rows") else f"{value:.4g}"
+            lines.append((words, number if random is None else f"{number} (random: {random:.4g})"))
+        return lines
 
     def __str__(self) -> str:
         width = max(map(len, ROWS.values()))
         head = f"{self.name}: {self.shape[0]:,} rows × {self.shape[1]:,} dimensions"
-        body = [f"  {words:<{width}}  {number:>9}" for words, number in self._lines()]
+        body = [f"  {words:<{width}}  {number}" for words, number in self._lines()]
         return "\n".join([head, self.verdict, *body])
 
     def figure(self) -> Figure:
@@ -177,9 +187,10 @@ def make_report(table: spectra.Array | str | Path, *, key: str | None = None) ->
     energy = float(s.square().sum())
     mean_energy = n * float(exact.mean(0).square().sum()) / energy if energy > 0 else 0.0
     numbers = {name: float(value) for name, value in spectra.summary(tensor).items()}
-    numbers["random_effective_rank"] = spectra.random_reference(n, d)["effective_rank"]
     numbers |= {"mean_energy": mean_energy, "zero_rows": float((norms == 0).sum())}
     ordered = {name: numbers[name] for name in ROWS}
+    for rank, value in spectra.random_reference(n, d).items():
+        ordered[f"random_{rank}"] = value
     return Report(name, (n, d), ordered, s.cpu().numpy(), norms.cpu().numpy())
 
 

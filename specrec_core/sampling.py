@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from specrec_core.interactions import CSR
+from specrec_core.records import NEGATIVES, POSITIVES, one_of
 
 
 def positives_by_interaction(seen: CSR, generator: torch.Generator) -> tuple[Tensor, Tensor]:
@@ -99,6 +100,41 @@ class Negatives:
         weight = rank + self.skipped[passed] - self.before_user[user]
         items = torch.searchsorted(self.cumulative, weight, right=True)
         return items.view(users.shape[0], count)
+
+
+class EpochSampler:
+    """The samples of one epoch: users ``(S,)``, positives ``(S,)`` and negatives ``(S, N)``.
+
+    Parameters
+    ----------
+    seen
+        The known positives.
+    positives
+        ``interactions``: each once; ``users``: as many draws of a user, then of an item.
+    negatives
+        Negatives per positive; 0 for none.
+    distribution
+        Of the negatives: ``uniform``, or ``popularity``, in proportion to interactions.
+    """
+
+    def __init__(self, seen: CSR, positives: str, negatives: int, distribution: str) -> None:
+        one_of("positives", positives, POSITIVES)
+        one_of("negative_distribution", distribution, NEGATIVES)
+        self.seen, self.by_user, self.count = seen, positives == "users", negatives
+        weights = None
+        if distribution == "popularity":
+            weights = torch.bincount(seen.indices, minlength=seen.shape[1])
+        self.negatives = Negatives(seen, weights) if negatives else None
+
+    def epoch(self, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
+        """Draw them, from the generator of one replica."""
+        if self.by_user:
+            users, items = positives_by_user(self.seen, self.seen.nnz, generator)
+        else:
+            users, items = positives_by_interaction(self.seen, generator)
+        if self.negatives is None:
+            return users, items, items.new_empty(items.shape[0], 0)
+        return users, items, self.negatives.draw(users, self.count, generator)
 
 
 def _below(bounds: Tensor, generator: torch.Generator) -> Tensor:

@@ -10,13 +10,12 @@ import argparse
 import multiprocessing
 import os
 import re
-import signal
 import statistics
 import sys
-from collections.abc import Iterator, Sequence
+import threading
+import time
+from collections.abc import Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from contextlib import contextmanager
-from types import FrameType
 
 from specrec_core import catalogue, records
 from specrec_core.records import Experiment, Record
@@ -83,29 +82,6 @@ class Estimate:
         return rate * self._work(e, self.sizes[e.dataset]) * epochs
 
 
-class BudgetSpent(Exception):
-    """The time budget ran out while an experiment was under way."""
-
-
-@contextmanager
-def deadline(seconds: float | None) -> Iterator[None]:
-    """Raise `BudgetSpent` in the main thread after ``seconds``."""
-    if seconds is None:
-        yield
-        return
-
-    def stop(number: int, frame: FrameType | None) -> None:
-        raise BudgetSpent
-
-    before = signal.signal(signal.SIGALRM, stop)
-    signal.setitimer(signal.ITIMER_REAL, max(seconds, 0.001))
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
-
-
 def sweep(
     experiments: dict[str, Experiment],
     *,
@@ -115,28 +91,44 @@ def sweep(
 ) -> int:
     """Run what is missing, shortest first, and return how many are left.
 
-    ``workers`` above 1 spreads experiments over processes, one thread each; a budget in seconds
-    ends the sweep, dropping the experiments under way.
+    An experiment that fails is reported and does not stop the others. With a ``budget`` in
+    seconds, one that should take longer than what is left is passed over, and what is still under
+    way at the end is dropped. ``workers`` above 1 spreads experiments over processes, one thread
+    each.
     """
     left = missing(experiments)
-    estimate = Estimate(list(records.published()), device)
+    estimate = Estimate(list(records.known()), device)
     order = sorted(left, key=lambda key: estimate.seconds(left[key]) or float("inf"))
     report(left, estimate)
+    todo = [(key, left[key]) for key in order]
+    failed: dict[str, str] = {}
     try:
-        with deadline(budget):
-            if workers == 1:
-                for number, key in enumerate(order, 1):
-                    print(f"[{number}/{len(order)}] {key}", flush=True)
-                    _run_one(left[key], device, None)
-            else:
-                _in_processes([(key, left[key]) for key in order], device, workers)
-    except BudgetSpent:
-        print("budget spent: the experiment under way is dropped, records so far are kept")
+        if workers == 1 and budget is None:
+            for number, (key, experiment) in enumerate(todo, 1):
+                print(f"[{number}/{len(todo)}] {key}", flush=True)
+                try:
+                    _run_one(experiment, device, None)
+                except FAILURES as error:
+                    _failed(key, error, failed)
+        else:
+            ends = None if budget is None else time.monotonic() + budget
+            _in_processes(todo, device, workers, ends, failed)
     except KeyboardInterrupt:
         print("\nstopped: records so far are kept; the same command goes on from here")
     left = missing(experiments)
-    report(left, Estimate(list(records.published()), device))
+    report(left, Estimate(list(records.known()), device))
+    for key, reason in failed.items():
+        print(f"  failed {key}: {reason}")
     return len(left)
+
+
+# What one experiment may do wrong; anything else is a mistake in the library and stops the sweep.
+FAILURES = (FloatingPointError, ValueError, OSError, MemoryError, RuntimeError)
+
+
+def _failed(key: str, error: BaseException, failed: dict[str, str]) -> None:
+    failed[key] = f"{type(error).__name__}: {error}"
+    print(f"FAILED {key}: {failed[key]}", file=sys.stderr, flush=True)
 
 
 def _run_one(experiment: Experiment, device: str, threads: int | None) -> str:
@@ -150,26 +142,67 @@ def _run_one(experiment: Experiment, device: str, threads: int | None) -> str:
     return str(record.save())
 
 
-def _in_processes(todo: list[tuple[str, Experiment]], device: str, workers: int) -> None:
+def _in_processes(
+    todo: list[tuple[str, Experiment]],
+    device: str,
+    workers: int,
+    ends: float | None,
+    failed: dict[str, str],
+) -> None:
+    """Run experiments in processes of their own, so that one under way can be ended cleanly."""
     context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(workers, mp_context=context)
-    running: dict[Future[str], str] = {
-        pool.submit(_run_one, experiment, device, 1): key for key, experiment in todo
-    }
-    total = len(running)
+    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_die_with_parent)
+    running: dict[Future[str], str] = {}
+    waiting, total, started = list(todo), len(todo), 0
+    threads = 1 if workers > 1 else None
     try:
-        while running:
-            done, _ = wait(running, return_when=FIRST_COMPLETED)
+        while waiting or running:
+            while waiting and len(running) < workers:
+                key, experiment = waiting.pop(0)
+                started += 1
+                if not _fits(key, experiment, device, ends):
+                    continue
+                print(f"[{started}/{total}] {key}", flush=True)
+                running[pool.submit(_run_one, experiment, device, threads)] = key
+            if not running:
+                break
+            limit = None if ends is None else max(0.0, ends - time.monotonic())
+            done, _ = wait(running, timeout=limit, return_when=FIRST_COMPLETED)
+            if not done:
+                under_way = ", ".join(running.values())
+                print(f"budget spent: {under_way} dropped, records so far are kept")
+                break
             for future in done:
                 key = running.pop(future)
-                future.result()
-                print(f"[{total - len(running)}/{total}] {key}", flush=True)
-        pool.shutdown()
-    except BaseException:
-        for process in list((pool._processes or {}).values()):
+                try:
+                    future.result()
+                except FAILURES as error:
+                    _failed(key, error, failed)
+    finally:
+        for process in list((pool._processes or {}).values()) if running else []:
             process.terminate()
         pool.shutdown(cancel_futures=True)
-        raise
+
+
+def _fits(key: str, experiment: Experiment, device: str, ends: float | None) -> bool:
+    """Whether what is left of the budget should be enough; said where it is not."""
+    needs = Estimate(list(records.known()), device).seconds(experiment)
+    if ends is None or needs is None or needs <= ends - time.monotonic():
+        return True
+    print(f"passed over {key}: it needs about {_span(needs)}, more than is left of the budget")
+    return False
+
+
+def _die_with_parent() -> None:
+    """End this worker when the process that started it is gone, killed or not."""
+    parent = os.getppid()
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(1)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def report(left: dict[str, Experiment], estimate: Estimate) -> None:
@@ -224,13 +257,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ValueError as error:
         parser.error(str(error))
     if options.command == "list":
-        report(missing(experiments), Estimate(list(records.published()), device))
+        report(missing(experiments), Estimate(list(records.known()), device))
         return 0
     if options.results:
         os.environ["SPECREC_RESULTS"] = options.results
     print(f"device {device}, records go to {records.written_to()}")
     left = sweep(experiments, device=device, budget=options.budget, workers=options.workers)
-    return 0 if left == 0 or options.budget else 1
+    return 0 if left == 0 or options.budget is not None else 1
 
 
 def _device(name: str) -> str:

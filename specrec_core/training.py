@@ -7,6 +7,7 @@ what R separate runs with the same seeds give, so how many go together is a choi
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,10 +19,11 @@ from torch import Tensor
 
 from specrec_core import losses, spectra
 from specrec_core.evaluation import evaluate
-from specrec_core.interactions import CSR, Interactions
+from specrec_core.interactions import Interactions
 from specrec_core.models import MF, generator
 from specrec_core.progress import bar
-from specrec_core.sampling import Negatives, positives_by_interaction, positives_by_user
+from specrec_core.records import OPTIMIZERS, between, check_metric, one_of, whole
+from specrec_core.sampling import EpochSampler
 
 Callback = Callable[[int, MF], Mapping[str, Tensor]]
 """``callback(epoch, model)`` after each evaluation: named values ``(R,)``, kept in the history."""
@@ -56,7 +58,7 @@ class History:
         """Mean over replicas at each epoch, as far as all of them went; one column per series."""
         shortest = min(map(len, self.epochs))
         columns = {
-            name: torch.tensor([s[:shortest] for s in series]).mean(0).tolist()
+            name: torch.tensor([s[:shortest] for s in series], dtype=torch.float64).mean(0).tolist()
             for name, series in self.values.items()
         }
         return pd.DataFrame(columns, index=pd.Index(self.epochs[0][:shortest], name="epoch"))
@@ -123,20 +125,25 @@ def fit(
     FloatingPointError
         As soon as an epoch had a loss that is NaN or infinite; it names replica and step.
     """
-    if loss not in OBJECTIVES:
-        raise ValueError(f"loss is {loss!r}: expected one of {', '.join(OBJECTIVES)}")
+    one_of("loss", loss, tuple(OBJECTIVES))
+    one_of("optimizer", optimizer, OPTIMIZERS)
+    cut = check_metric(metric)
+    counts = {"batch_size": batch_size, "epochs": epochs, "negatives": negatives}
+    for name, value in {**counts, "evaluate_every": evaluate_every, "patience": patience}.items():
+        whole(name, value, 1)
+    between("learning_rate", learning_rate, 0.0, math.inf, ends=False)
+    between("l2", l2, 0.0, math.inf)
     if data.validation.nnz == 0:
         raise ValueError(
             f"data ({data.name}) has no validation interactions to select on: "
             "use data.holdout(0.1, seed=0)"
         )
-    cut = metric.partition("@")[2]
-    if not cut.isdigit():
-        raise ValueError(f"metric is {metric!r}: expected a ranking metric such as 'ndcg@10'")
     objective, needs_negatives = OBJECTIVES[loss]
     device = model.users.device
     train, validation = data.csr("train", device), data.csr("validation", device)
-    sampler = _Sampler(train, positives, negatives if needs_negatives else 0, negative_distribution)
+    sampler = EpochSampler(
+        train, positives, negatives if needs_negatives else 0, negative_distribution
+    )
 
     seeds = model.seeds
     history = History([[] for _ in seeds], best_epoch=[0] * len(seeds), seconds=[0.0] * len(seeds))
@@ -151,9 +158,7 @@ def fit(
     def look(epoch: int, mean_loss: Tensor) -> None:
         """Evaluate, remember the best tables, and drop the replicas that are to stop."""
         nonlocal active, streams, stepper
-        score = evaluate(model.scorer(), validation, train, k=(int(cut),)).mean
-        if metric not in score:
-            raise ValueError(f"metric is {metric!r}: expected one of {', '.join(score)}")
+        score = evaluate(model.scorer(), validation, train, k=(cut,)).mean
         seen = {f"validation {metric}": score[metric], "loss": mean_loss}
         for callback in callbacks:
             seen.update(callback(epoch, model))
@@ -181,10 +186,10 @@ def fit(
     with bar(range(1, epochs + 1), title, progress) as steps:
         for epoch in steps:
             trained = list(active)
-            mean_loss = _epoch(model, stepper, sampler, streams, objective, l2, batch_size)
-            _check_finite(mean_loss, [seeds[r] for r in active], epoch, learning_rate)
+            step_losses = _epoch(model, stepper, sampler, streams, objective, l2, batch_size)
+            _check_finite(step_losses, model, epoch, learning_rate)
             if epoch % evaluate_every == 0 or epoch == epochs:
-                look(epoch, mean_loss.mean(-1))
+                look(epoch, step_losses.mean(-1))
                 steps.set_postfix_str(f"{metric} {max(best_value):.4f}, {len(active)} training")
             now = time.perf_counter()
             for r in trained:
@@ -196,36 +201,10 @@ def fit(
     return history
 
 
-class _Sampler:
-    """The samples of one epoch: users, positives ``(S,)`` and negatives ``(S, N)``."""
-
-    def __init__(self, train: CSR, positives: str, negatives: int, distribution: str) -> None:
-        if positives not in ("interactions", "users"):
-            raise ValueError(f"positives is {positives!r}: expected 'interactions' or 'users'")
-        if distribution not in ("uniform", "popularity"):
-            raise ValueError(
-                f"negative_distribution is {distribution!r}: expected 'uniform' or 'popularity'"
-            )
-        self.train, self.by_user, self.count = train, positives == "users", negatives
-        weights = None
-        if distribution == "popularity":
-            weights = torch.bincount(train.indices, minlength=train.shape[1])
-        self.negatives = Negatives(train, weights) if negatives else None
-
-    def epoch(self, stream: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
-        if self.by_user:
-            users, items = positives_by_user(self.train, self.train.nnz, stream)
-        else:
-            users, items = positives_by_interaction(self.train, stream)
-        if self.negatives is None:
-            return users, items, items.new_empty(items.shape[0], 0)
-        return users, items, self.negatives.draw(users, self.count, stream)
-
-
 def _epoch(
     model: MF,
     stepper: torch.optim.Optimizer,
-    sampler: _Sampler,
+    sampler: EpochSampler,
     streams: Sequence[torch.Generator],
     objective: Objective,
     l2: float,
@@ -301,15 +280,25 @@ def _carry_state(old: torch.optim.Optimizer, new: torch.optim.Optimizer, replica
         }
 
 
-def _check_finite(loss: Tensor, seeds: Sequence[int], epoch: int, learning_rate: float) -> None:
-    bad = ~torch.isfinite(loss)
+def _check_finite(losses_of: Tensor, model: MF, epoch: int, learning_rate: float) -> None:
+    """FloatingPointError that names replica and step, unless losses and tables are finite."""
+    remedy = f"lower learning_rate (it is {learning_rate:g}) or raise l2"
+    bad = ~torch.isfinite(losses_of)
     if bad.any():
         replica, step = torch.nonzero(bad)[0].tolist()
         raise FloatingPointError(
-            f"the replica of seed {seeds[replica]} diverged: its loss is "
-            f"{loss[replica, step].item()} at epoch {epoch}, step {step + 1} of {loss.shape[1]}; "
-            f"lower learning_rate (it is {learning_rate:g}) or raise l2"
+            f"the replica of seed {model.seeds[replica]} diverged: its loss is "
+            f"{losses_of[replica, step].item()} at epoch {epoch}, step {step + 1} of "
+            f"{losses_of.shape[1]}; {remedy}"
         )
+    for name, table in model.named_parameters():
+        whole_table = torch.isfinite(table).flatten(1).all(1)
+        if not whole_table.all():
+            seed = model.seeds[int((~whole_table).nonzero()[0])]
+            raise FloatingPointError(
+                f"the replica of seed {seed} diverged: its table of {name} is not finite after "
+                f"the last step, {losses_of.shape[1]}, of epoch {epoch}; {remedy}"
+            )
 
 
 def _restore(model: MF, seeds: Sequence[int], best: Sequence[Mapping[str, Tensor]]) -> None:

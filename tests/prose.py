@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 FENCE = re.compile(r"^\s*(?P<fence>`{3,}|:{3,}|~{3,})\s*(?P<info>.*)$")
 CODE = ("code-cell", "code-block", "code", "math", "literalinclude", "mermaid", "bibliography")
+WORDS_OF_A_FIGURE = re.compile(r"\s+(?:caption|alt): (.*)")
 NUMBER = re.compile(
     r"(?<![\w.])\d+(?:[.,]\d+)*\s?%"  # 12 %
     r"|(?<![\w.])\d*\.\d+(?:e[-+]?\d+)?(?!\w|\.\d)"  # 0.147
@@ -52,7 +53,8 @@ def _outside_code(text: str) -> Iterator[str]:
         elif code:
             if fence and not fence["info"] and fence["fence"].startswith(code):
                 code = ""
-            yield ""
+            words = WORDS_OF_A_FIGURE.match(line)  # the reader reads them as prose
+            yield words[1] if words else ""
         elif fence and fence["info"]:
             directive = re.match(r"\{([\w:-]+)\}(.*)", fence["info"])
             if directive is None or directive[1] in CODE:

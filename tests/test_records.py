@@ -44,6 +44,11 @@ def test_the_name_depends_on_every_field_and_on_nothing_else():
     assert len(names) == len(others) + 1
 
 
+def test_equal_values_have_one_name():
+    assert experiment(learning_rate=1).name == experiment(learning_rate=1.0).name
+    assert experiment(l2=0).name == experiment().name
+
+
 def test_names_never_change():
     """A changed name would orphan every record there is."""
     assert experiment().name == "6ce0d9836e928a22"
@@ -102,7 +107,9 @@ def test_series_end_with_the_seed_that_stops_first():
 @pytest.mark.parametrize(
     "field, value",
     [("model", "svd"), ("loss", "hinge"), ("dim", 0), ("seeds", ()), ("seeds", (1, 1)),
-     ("layers", 2), ("optimizer", "x"), ("positives", "x"), ("negative_distribution", "x")],
+     ("layers", 2), ("optimizer", "x"), ("positives", "x"), ("negative_distribution", "x"),
+     ("learning_rate", -1.0), ("l2", float("nan")), ("metric", "foo"), ("metric", "gini@10"),
+     ("validation", 2), ("validation", 0), ("init_std", -1), ("dim", 4.5), ("epochs", 0)],
 )  # fmt: skip
 def test_bad_fields_are_named(field, value):
     with pytest.raises(ValueError, match=f"{field} is"):

@@ -76,6 +76,42 @@ def test_a_spent_budget_stops_the_sweep(results, capsys):
     assert not list(results.glob("*"))
 
 
+def test_an_experiment_that_fails_does_not_stop_the_others(results, capsys):
+    plan = {
+        "c/bad": small(loss="bce", optimizer="sgd", learning_rate=1e30, epochs=9),
+        "c/good": small(),
+    }
+    assert sweep.sweep(plan) == 1
+    assert records.find(small()) is not None
+    assert "failed c/bad: FloatingPointError" in capsys.readouterr().out
+
+
+def test_what_does_not_fit_the_budget_is_passed_over(results, capsys):
+    experiments.obtain(small(), progress=False)  # tells how long such a run takes
+    long = small(dim=8, epochs=10**6, patience=10**6)
+    assert sweep.sweep({"c/long": long, "c/short": small(dim=5)}, budget=60.0) == 1
+    assert records.find(small(dim=5)) is not None
+    assert "passed over c/long" in capsys.readouterr().out
+
+
+def test_workers_end_with_their_parent(results):
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "OMP_NUM_THREADS": "1"}
+    code = KILLED.replace("})", "}, workers=2)")
+    process = subprocess.Popen([sys.executable, "-c", code, "1000000"], env=environment)
+    deadline = time.monotonic() + 120
+    while len(list(results.glob("*.json"))) < 2 and time.monotonic() < deadline:
+        time.sleep(0.05)
+    children = subprocess.run(
+        ["ps", "-o", "pid=", "--ppid", str(process.pid)], capture_output=True, text=True
+    ).stdout.split()
+    assert children, "no worker was under way"
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    while any(os.path.exists(f"/proc/{c}") for c in children) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert not any(os.path.exists(f"/proc/{child}") for child in children)
+
+
 def test_workers_leave_the_same_records(results):
     plan = {"c/a": small(), "c/b": small(dim=6)}
     assert sweep.sweep(plan, workers=2) == 0
@@ -148,7 +184,7 @@ def test_the_catalogue_is_consistent():
                 suite = catalogue.suite(name, profile, data)
                 assert set(suite) == set(catalogue.suite(name, "paper")), (name, profile, data)
                 assert len({e.name for e in suite.values()}) == len(suite)
-        assert catalogue.verdicts(name) is not None
+        assert len(catalogue.verdicts(name)) == len(chapter.verdicts)
     with pytest.raises(ValueError, match="chapter is"):
         catalogue.suite("no-such-chapter")
     with pytest.raises(ValueError, match="profile is"):

@@ -81,7 +81,7 @@ def show(values: list[float], spec: str | None = None) -> str:
     """``0.1463 ± 0.0008``: two digits of the interval, or the format that was asked for."""
     mean, half = mean_interval(values)
     if spec is None:
-        known = math.isfinite(half) and half > 0
+        known = math.isfinite(half) and half > 1e-9 * abs(mean)  # more than rounding
         spec = f".{max(0, 1 - math.floor(math.log10(half)))}f" if known else ".4g"
     spread = f" ± {half:{spec}}" if math.isfinite(half) else " (one seed)"
     return f"{mean:{spec}}{spread}"
@@ -89,7 +89,11 @@ def show(values: list[float], spec: str | None = None) -> str:
 
 def describe(record: Record) -> str:
     seeds = ", ".join(map(str, record.experiment.seeds))
-    return f"Seeds {seeds}; profile {record.profile}; {record.device}; record {record.name}"
+    versions = ", ".join(f"{name} {version}" for name, version in record.versions.items())
+    return (
+        f"{record.experiment.dataset} ({record.experiment.version}); seeds {seeds}; profile "
+        f"{record.profile}; {record.device}; {versions}; record {record.name}"
+    )
 
 
 def _look_up(text: str) -> tuple[Record, str, str | None]:
