@@ -82,7 +82,7 @@ class Report:
         stable, reference = value["stable_rank"], value["random_stable_rank"]
         if used >= FLAT * random and stable < UNBALANCED * reference:
             text += (
-                f" But a few directions stand out: the stable rank is {stable:.1f} (random "
+                f" But some stand out: the stable rank is {stable:.1f} (random "
                 f"numbers: {reference:.1f})."
             )
         if rank < directions:

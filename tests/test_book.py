@@ -128,13 +128,13 @@ def test_a_failing_chapter_leaves_its_page_and_says_where(
     before = tiny.page("01_a").read_bytes()
     rewrite(tiny, '"answer", 6 * 7', '"answer", 6 / 0')
     (tiny.root / "notebooks" / "02_b.md").write_text(CHAPTER)
-    with pytest.raises(BookError, match="failed: 01_a"):
+    with pytest.raises(BookError, match=r"failed.*\n  01_a"):
         book.run(tiny)
     said = capsys.readouterr().err
     assert "notebooks/01_a.md, code cell 3" in said and "ZeroDivisionError" in said
     assert tiny.page("01_a").read_bytes() == before
     assert tiny.page("02_b").exists(), "the other chapters are executed all the same"
-    with pytest.raises(BookError, match="failed: 01_a"):
+    with pytest.raises(BookError, match=r"failed.*\n  01_a"):
         book.run(tiny)
 
 

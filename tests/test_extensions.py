@@ -86,7 +86,7 @@ def test_a_result_is_its_record_and_leads_to_it(published: Path, tmp_path: Path)
     link = page.select_one("a.specrec-result")
     assert link is not None and link.get_text() == "0.146 ± 0.002"
     assert link["href"] == f"records.html#record-{RECORD.name}"
-    assert "Seeds 0, 1, 2" in link["title"] and "cpu" in link["title"]
+    assert "seeds 0, 1, 2" in link["title"] and "cpu" in link["title"]
     listed = BeautifulSoup((tmp_path / "html" / "records.html").read_text("utf-8"), "html.parser")
     row = listed.find(id=f"record-{RECORD.name}")
     assert row is not None and "01_a/run d=4" in listed.get_text()
