@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 FENCE = re.compile(r"^\s*(?P<fence>`{3,}|:{3,}|~{3,})\s*(?P<info>.*)$")
 CODE = ("code-cell", "code-block", "code", "math", "literalinclude", "mermaid", "bibliography")
-WORDS_OF_A_FIGURE = re.compile(r"\s+(?:caption|alt): (.*)")
+NO_WORDS = re.compile(r"\s*(?:mystnb|figure|image|name|tags):")
 NUMBER = re.compile(
     r"(?<![\w.])\d+(?:[.,]\d+)*\s?%"  # 12 %
     r"|(?<![\w.])\d*\.\d+(?:e[-+]?\d+)?(?!\w|\.\d)"  # 0.147
@@ -44,8 +44,9 @@ def _outside_code(text: str) -> Iterator[str]:
     """The lines, those of the header, of code, and of directives' options left empty."""
     header = text.startswith("---\n")
     open_fences: list[str] = []
-    code, options = "", False
-    for number, line in enumerate(text.splitlines()):
+    code, options, cell_header = "", False, False
+    lines = text.splitlines()
+    for number, line in enumerate(lines):
         fence = FENCE.match(line)
         if header:
             header = number == 0 or line != "---"
@@ -53,8 +54,13 @@ def _outside_code(text: str) -> Iterator[str]:
         elif code:
             if fence and not fence["info"] and fence["fence"].startswith(code):
                 code = ""
-            words = WORDS_OF_A_FIGURE.match(line)  # the reader reads them as prose
-            yield words[1] if words else ""
+            # A cell may begin with a header; the reader reads its captions and alt texts as prose.
+            first = lines[number - 1].lstrip().startswith(("```", "~~~"))
+            if line == "---" and (cell_header or first):
+                cell_header = not cell_header
+                yield ""
+            else:
+                yield "" if not cell_header or NO_WORDS.match(line) else line
         elif fence and fence["info"]:
             directive = re.match(r"\{([\w:-]+)\}(.*)", fence["info"])
             if directive is None or directive[1] in CODE:
