@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from specrec_core import records
 from specrec_core.claims import Claim, Comparison, Verdict
 from specrec_core.records import Experiment, Record
+from specrec_core.studies import Study
 
 PROFILES = ("quick", "paper")
 DATA = ("real", "synthetic")
@@ -21,7 +22,7 @@ SYNTHETIC = (  # the version of load("synthetic"), without importing what makes 
     "assortativity=0.9, seed=0, test_fraction=0.2)"
 )
 
-Suite = dict[str, Experiment]
+Suite = dict[str, Experiment | Study]
 
 
 @dataclass(frozen=True)

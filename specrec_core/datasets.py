@@ -66,6 +66,11 @@ def info(name: str) -> Info:
     return entries[name]
 
 
+def version(name: str) -> str:
+    """The version of a data set that `load` would give."""
+    return synthetic.dcbm().version if name == "synthetic" else info(name).version
+
+
 @overload
 def load(  # type: ignore[overload-overlap]
     name: Literal["criteo", "avazu"],

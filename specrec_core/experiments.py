@@ -25,6 +25,7 @@ from specrec_core.evaluation import evaluate, popularity_groups
 from specrec_core.interactions import Interactions
 from specrec_core.models import MF, LightGCN
 from specrec_core.records import Experiment, Record, one_of
+from specrec_core.studies import Study, measure
 from specrec_core.training import History, fit, track_spectra
 
 CUTS = (10, 20)
@@ -32,7 +33,7 @@ CONVENTIONS = ("standard", "truncated", "eleven")
 
 
 def obtain(
-    experiment: Experiment,
+    experiment: Experiment | Study,
     *,
     profile: str = "paper",
     device: str = "cpu",
@@ -69,14 +70,14 @@ def shown(
 
 
 def run(
-    experiment: Experiment,
+    experiment: Experiment | Study,
     *,
     profile: str = "paper",
     device: str = "cpu",
     together: int | None = None,
     progress: bool = True,
 ) -> Record:
-    """Train and test every seed of ``experiment``.
+    """Train and test every seed of ``experiment``; or measure, where it is a study (on the CPU).
 
     Parameters
     ----------
@@ -90,6 +91,8 @@ def run(
         If the data at hand is not of the version that the experiment names.
     """
     one_of("profile", profile, catalogue.PROFILES)
+    if isinstance(experiment, Study):
+        return _studied(experiment, profile, progress)
     data = datasets.load(
         experiment.dataset, validation=experiment.validation, seed=experiment.split_seed
     )
@@ -116,13 +119,25 @@ def run(
         seconds=[round(s, 3) for h in histories for s in h.seconds],
         device=_device_name(where),
         profile=profile,
-        versions={
-            "python": platform.python_version(),
-            "torch": torch.__version__,
-            "numpy": np.__version__,
-            "scipy": scipy.__version__,
-        },
+        versions=_versions(),
         data={"version": data.version, "checksum": data.checksum, **data.statistics},
+    )
+
+
+def _studied(study: Study, profile: str, progress: bool) -> Record:
+    found, seconds = measure(study, progress=progress)
+    return Record(
+        experiment=study,
+        metrics=_joined([{k: [v] for k, v in m.metrics.items()} for m in found]),
+        selected_epoch=[],
+        epochs_run=[],
+        history=_joined([{k: [v] for k, v in m.curves.items()} for m in found]),
+        spectrum={k: _rounded([m.spectrum[k] for m in found]) for k in found[0].spectrum},
+        seconds=[round(s, 3) for s in seconds],
+        device=_device_name(torch.device("cpu")),
+        profile=profile,
+        versions=_versions(),
+        data=found[0].data,
     )
 
 
@@ -228,6 +243,15 @@ def _finite(value: Any) -> Any:
     if isinstance(value, float):
         return float(f"{value:.8g}") if np.isfinite(value) else None
     return value
+
+
+def _versions() -> dict[str, str]:
+    return {
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "numpy": np.__version__,
+        "scipy": scipy.__version__,
+    }
 
 
 def _device_name(device: torch.device) -> str:

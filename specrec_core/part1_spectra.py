@@ -37,7 +37,7 @@ def spectra_suite(profile: str, data: str) -> Suite:
         base = base.with_(dataset="synthetic", version=SYNTHETIC, batch_size=512)
     if profile == "quick":
         base = base.with_(epochs=4, seeds=(0, 1), evaluate_every=2)
-    suite = {f"bpr d={dim}": base.with_(dim=dim) for dim in DIMENSIONS}
+    suite: Suite = {f"bpr d={dim}": base.with_(dim=dim) for dim in DIMENSIONS}
     for rate in LEARNING_RATES:
         for penalty in PENALTIES:
             suite[tuning_label(rate, penalty)] = base.with_(
@@ -105,7 +105,7 @@ def dips_and_recovers(records: Mapping[str, Record]) -> tuple[bool, str]:
         at = record.history["epoch"][seed][series.index(dip)]
         holds &= at < record.selected_epoch[seed] / 2 and ends[seed] > 1.1 * dip
         dips.append(dip)
-    return holds, f"lowest {show(dips, 1)}, selected {show(ends, 1)} of {record.experiment.dim}"
+    return holds, f"lowest {show(dips, 1)}, selected {show(ends, 1)} of {record.training.dim}"
 
 
 def scores_are_narrower(records: Mapping[str, Record]) -> tuple[bool, str]:
@@ -126,7 +126,7 @@ def emptier_when_wider(
         shares = []
         for record in records.values():
             kept = _kept(record, count, "items")
-            shares.append((record.experiment.dim, sum(kept) / len(kept)))
+            shares.append((record.training.dim, sum(kept) / len(kept)))
         shares.sort()
         holds = all(a > b for (_, a), (_, b) in pairwise(shares))
         return holds, ", ".join(f"{dim}: {share:.0%}" for dim, share in shares)

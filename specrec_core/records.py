@@ -6,13 +6,14 @@ differ as those of another seed do.) Its canonical JSON has a hash, and that has
 `Record` is what one run of it measured; it is stored as one JSON file, written atomically, so a
 sweep that is killed loses at most the experiment under way.
 
+What is measured without training is a `specrec_core.studies.Study`; it leaves records likewise.
+
 This module imports no torch: the published book reads records without it.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import json
 import math
 import operator
@@ -22,6 +23,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from specrec_core.studies import Study, digest
 
 PUBLISHED = Path(__file__).resolve().parents[1] / "book" / "results"
 
@@ -128,8 +131,7 @@ class Experiment:
     @property
     def name(self) -> str:
         """16 hexadecimal digits of the SHA-256 of the canonical JSON."""
-        canonical = json.dumps(self.definition(), sort_keys=True, separators=(",", ":"))
-        return hashlib.sha256(canonical.encode()).hexdigest()[:16]
+        return digest(self.definition())
 
     def with_(self, **changes: Any) -> Experiment:
         """A copy with some fields changed."""
@@ -170,7 +172,7 @@ def check_metric(metric: str) -> int:
 
 @dataclass(frozen=True)
 class Record:
-    """What one run of an experiment measured; every list has one entry per seed.
+    """What one run of an experiment or a study measured; every list has one entry per seed.
 
     Attributes
     ----------
@@ -188,7 +190,7 @@ class Record:
         Python and the libraries, and the checksum and statistics of the data.
     """
 
-    experiment: Experiment
+    experiment: Experiment | Study
     metrics: Mapping[str, list[float]]
     selected_epoch: list[int]
     epochs_run: list[int]
@@ -203,6 +205,13 @@ class Record:
     @property
     def name(self) -> str:
         return self.experiment.name
+
+    @property
+    def training(self) -> Experiment:
+        """The training protocol; TypeError for the record of a study, which has none."""
+        if isinstance(self.experiment, Study):
+            raise TypeError(f"record {self.name} is of the study {self.experiment.kind}")
+        return self.experiment
 
     def series(self, name: str) -> tuple[list[int], list[list[float]]]:
         """Epochs and values per seed of one series of the history, cut to the shortest seed."""
@@ -254,7 +263,10 @@ def read(path: Path) -> Record:
     """The record in a file; ValueError if it is none, or not the one it is named after."""
     try:
         body = json.loads(path.read_text(encoding="utf-8"))
-        experiment = Experiment(**body.pop("experiment"))
+        fields = body.pop("experiment")
+        experiment: Experiment | Study = (
+            Study.from_definition(fields) if "kind" in fields else Experiment(**fields)
+        )
         name = body.pop("name")
         record = Record(experiment=experiment, **body)
     except (json.JSONDecodeError, KeyError, TypeError) as error:
@@ -267,8 +279,8 @@ def read(path: Path) -> Record:
     return record
 
 
-def find(experiment: Experiment) -> Record | None:
-    """The record of an experiment, from where records are written or else the book; or None."""
+def find(experiment: Experiment | Study) -> Record | None:
+    """The record, from where records are written or else the book; or None."""
     for folder in dict.fromkeys((written_to(), PUBLISHED)):
         path = folder / f"{experiment.name}.json"
         if path.exists():

@@ -19,9 +19,12 @@ from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wai
 
 from specrec_core import catalogue, records
 from specrec_core.records import Experiment, Record
+from specrec_core.studies import Study
+
+Work = Experiment | Study
 
 
-def wanted(only: Sequence[str] = ()) -> dict[str, Experiment]:
+def wanted(only: Sequence[str] = ()) -> dict[str, Work]:
     """``chapter/label`` → experiment of the `paper` profile; ``only`` keeps what contains one."""
     every = {
         f"{chapter}/{label}": experiment
@@ -36,7 +39,7 @@ def wanted(only: Sequence[str] = ()) -> dict[str, Experiment]:
     return kept
 
 
-def missing(experiments: dict[str, Experiment]) -> dict[str, Experiment]:
+def missing(experiments: dict[str, Work]) -> dict[str, Work]:
     """Those without a record; an experiment that stands under two keys counts once."""
     seen: set[str] = set()
     left = {}
@@ -52,29 +55,38 @@ class Estimate:
 
     Time is taken as proportional to training interactions × dimension × negatives × epochs run,
     with one constant per model and kind of device (the median over records), and the epochs run as
-    the median share of the budget that early stopping left.
+    the median share of the budget that early stopping left. A study is expected to take what the
+    studies of its kind took, the median per seed.
     """
 
     def __init__(self, past: Sequence[Record], device: str) -> None:
         self.rates: dict[str, list[float]] = {}
-        self.sizes = {r.experiment.dataset: r.data["train"] for r in past}
+        self.sizes: dict[str, int] = {}
         shares: list[float] = []
         for r in past:
-            shares.extend(ran / r.experiment.epochs for ran in r.epochs_run)
+            e = r.experiment
+            if isinstance(e, Study):
+                self.rates.setdefault(e.kind, []).extend(r.seconds)
+                continue
+            self.sizes[e.dataset] = r.data["train"]
+            shares.extend(ran / e.epochs for ran in r.epochs_run)
             if r.device.startswith("cpu") != (device == "cpu"):
                 continue
-            work = self._work(r.experiment, self.sizes[r.experiment.dataset])
+            work = self._work(e, self.sizes[e.dataset])
             for seconds, ran in zip(r.seconds, r.epochs_run, strict=True):
                 if ran:
-                    self.rates.setdefault(r.experiment.model, []).append(seconds / ran / work)
+                    self.rates.setdefault(e.model, []).append(seconds / ran / work)
         self.share = statistics.median(shares) if shares else 1.0
 
     @staticmethod
     def _work(e: Experiment, interactions: int) -> float:
         return interactions * e.dim * (2 + e.negatives)
 
-    def seconds(self, e: Experiment) -> float | None:
+    def seconds(self, e: Work) -> float | None:
         """For all seeds together, one after another; None where no record tells."""
+        if isinstance(e, Study):
+            known = self.rates.get(e.kind)
+            return statistics.median(known) * len(e.seeds) if known else None
         if e.model not in self.rates or e.dataset not in self.sizes:
             return None
         rate = statistics.median(self.rates[e.model])
@@ -83,7 +95,7 @@ class Estimate:
 
 
 def sweep(
-    experiments: dict[str, Experiment],
+    experiments: dict[str, Work],
     *,
     device: str = "cpu",
     budget: float | None = None,
@@ -131,7 +143,7 @@ def _failed(key: str, error: BaseException, failed: dict[str, str]) -> None:
     print(f"FAILED {key}: {failed[key]}", file=sys.stderr, flush=True)
 
 
-def _run_one(experiment: Experiment, device: str, threads: int | None) -> str:
+def _run_one(experiment: Work, device: str, threads: int | None) -> str:
     import torch
 
     from specrec_core import experiments
@@ -143,7 +155,7 @@ def _run_one(experiment: Experiment, device: str, threads: int | None) -> str:
 
 
 def _in_processes(
-    todo: list[tuple[str, Experiment]],
+    todo: list[tuple[str, Work]],
     device: str,
     workers: int,
     ends: float | None,
@@ -184,7 +196,7 @@ def _in_processes(
         pool.shutdown(cancel_futures=True)
 
 
-def _fits(key: str, experiment: Experiment, device: str, ends: float | None) -> bool:
+def _fits(key: str, experiment: Work, device: str, ends: float | None) -> bool:
     """Whether what is left of the budget should be enough; said where it is not."""
     needs = Estimate(list(records.known()), device).seconds(experiment)
     if ends is None or needs is None or needs <= ends - time.monotonic():
@@ -205,7 +217,7 @@ def _die_with_parent() -> None:
     threading.Thread(target=watch, daemon=True).start()
 
 
-def report(left: dict[str, Experiment], estimate: Estimate) -> None:
+def report(left: dict[str, Work], estimate: Estimate) -> None:
     """Print what is missing and how long it should take."""
     if not left:
         print("every record is there")

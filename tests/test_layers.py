@@ -26,7 +26,9 @@ FLOORS = [  # from the top to the bottom; nothing imports from its own line or a
     ["synthetic", "fetching", "clicks"],
     ["registry"],
     ["readers"],
-    ["interactions", "records", "progress", "figures"],
+    ["interactions", "records", "figures"],
+    ["studies"],
+    ["progress"],
 ]
 
 

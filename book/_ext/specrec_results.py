@@ -90,8 +90,9 @@ def show(values: list[float], spec: str | None = None) -> str:
 def describe(record: Record) -> str:
     seeds = ", ".join(map(str, record.experiment.seeds))
     versions = ", ".join(f"{name} {version}" for name, version in record.versions.items())
+    data = " ".join(filter(None, (record.experiment.dataset, record.experiment.version)))
     return (
-        f"{record.experiment.dataset} ({record.experiment.version}); seeds {seeds}; profile "
+        f"{data}; seeds {seeds}; profile "
         f"{record.profile}; {record.device}; {versions}; record {record.name}"
     )
 
