@@ -7,6 +7,8 @@ dimension stays apart.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -32,6 +34,31 @@ def bce(positive: Tensor, negative: Tensor) -> Tensor:
     return (F.softplus(-positive) + F.softplus(negative).sum(-1)).mean(-1)
 
 
+def mse(positive: Tensor, negative: Tensor) -> Tensor:
+    """Squared error: mean over positives of (1 − x_ui)² + Σ_j x_uj².
+
+    The negatives of one positive are summed, as in `bce`.
+
+    Shapes: ``positive (*, B)``, ``negative (*, B, N)`` → ``(*,)``.
+    """
+    _check(positive, negative)
+    return ((1 - positive).square() + negative.square().sum(-1)).mean(-1)
+
+
+def sampled_softmax(positive: Tensor, negative: Tensor) -> Tensor:
+    """Cross-entropy of the positive among itself and its negatives.
+
+    −mean ln (exp x_ui / (exp x_ui + Σ_j exp x_uj)); with one negative it is `bpr`. No correction
+    for how the negatives were drawn.
+
+    Shapes: ``positive (*, B)``, ``negative (*, B, N)`` → ``(*,)``.
+    """
+    _check(positive, negative)
+    margins = negative - positive.unsqueeze(-1)
+    # ln(1 + Σ_j exp m_j): the logarithm of a sum in which the positive is the term exp 0.
+    return F.softplus(margins.logsumexp(-1)).mean(-1)
+
+
 def logistic_alignment(positive: Tensor) -> Tensor:
     """The positive half of `bce`: −mean ln σ(x_ui); it saturates as scores grow.
 
@@ -46,13 +73,47 @@ def alignment(users: Tensor, items: Tensor) -> Tensor:
     Shapes: ``users (*, B, d)``, ``items (*, B, d)`` → ``(*,)``. A zero row has no direction and
     gives NaN, on which `specrec_core.training.fit` stops.
     """
-    if users.shape != items.shape:
-        raise ValueError(
-            f"items has shape {tuple(items.shape)}: expected that of users, {tuple(users.shape)}"
-        )
-    users = users / torch.linalg.vector_norm(users, dim=-1, keepdim=True)
-    items = items / torch.linalg.vector_norm(items, dim=-1, keepdim=True)
-    return (users - items).square().sum(-1).mean(-1)
+    check_pair(users, items)
+    return (unit(users) - unit(items)).square().sum(-1).mean(-1)
+
+
+def inner_product(users: Tensor, items: Tensor) -> Tensor:
+    """−mean uᵀi: half the attraction of the spectral contrastive loss [haochen2021provable].
+
+    It has no minimum on its own: it needs a penalty that grows faster, or unit vectors.
+
+    Shapes: ``users (*, B, d)``, ``items (*, B, d)`` → ``(*,)``.
+    """
+    check_pair(users, items)
+    return -(users * items).sum(-1).mean(-1)
+
+
+def invariance(users: Tensor, items: Tensor) -> Tensor:
+    """Invariance term of Barlow Twins: Σ_k (1 − C_kk)² [zbontar2021barlow].
+
+    C is `cross_correlation`. Shapes: ``users (*, B, d)``, ``items (*, B, d)`` → ``(*,)``.
+    """
+    diagonal = cross_correlation(users, items).diagonal(dim1=-2, dim2=-1)
+    return (1 - diagonal).square().sum(-1)
+
+
+def cross_correlation(users: Tensor, items: Tensor) -> Tensor:
+    """Correlation over the batch of each dimension of one side with each of the other.
+
+    Shapes: ``users (*, B, d)``, ``items (*, B, d)`` → ``(*, d, d)``, values in [−1, 1]. A
+    dimension that is constant over the batch has no correlation and gives NaN.
+    """
+    check_pair(users, items)
+    columns = [
+        x / torch.linalg.vector_norm(x, dim=-2, keepdim=True)
+        for x in (users - users.mean(-2, keepdim=True), items - items.mean(-2, keepdim=True))
+    ]
+    return columns[0].mT @ columns[1]
+
+
+def unit(rows: Tensor) -> Tensor:
+    """``rows (*, d)`` divided by their norms; a zero row has no direction and gives NaN."""
+    return rows / torch.linalg.vector_norm(rows, dim=-1, keepdim=True)
 
 
 def l2(*tables: Tensor) -> Tensor:
@@ -67,9 +128,36 @@ def l2(*tables: Tensor) -> Tensor:
     return torch.stack(squares).sum(0) / (2 * batch)
 
 
+def check_pair(users: Tensor, items: Tensor) -> None:
+    """ValueError unless both have one shape."""
+    if users.shape != items.shape:
+        raise ValueError(
+            f"items has shape {tuple(items.shape)}: expected that of users, {tuple(users.shape)}"
+        )
+
+
 def _check(positive: Tensor, negative: Tensor) -> None:
     if negative.dim() != positive.dim() + 1 or negative.shape[:-1] != positive.shape:
         raise ValueError(
             f"negative has shape {tuple(negative.shape)}: expected {tuple(positive.shape)} "
             "and a last dimension for the negatives of each positive"
         )
+
+
+def _of_scores(loss: Callable[[Tensor, Tensor], Tensor]) -> Objective:
+    return lambda u, p, n: loss((u * p).sum(-1), (u.unsqueeze(-2) * n).sum(-1))
+
+
+Objective = Callable[[Tensor, Tensor, Tensor], Tensor]
+"""Loss of the gathered final embeddings ``u (R, B, d)``, ``p (R, B, d)``, ``n (R, B, N, d)``."""
+
+OBJECTIVES: dict[str, tuple[Objective, bool]] = {  # name: (objective, does it use negatives?)
+    "bpr": (_of_scores(bpr), True),
+    "bce": (_of_scores(bce), True),
+    "mse": (_of_scores(mse), True),
+    "sampled_softmax": (_of_scores(sampled_softmax), True),
+    "logistic_alignment": (lambda u, p, n: logistic_alignment((u * p).sum(-1)), False),
+    "alignment": (lambda u, p, n: alignment(u, p), False),
+    "inner_product": (lambda u, p, n: inner_product(u, p), False),
+    "invariance": (lambda u, p, n: invariance(u, p), False),
+}

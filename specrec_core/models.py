@@ -8,11 +8,14 @@ users and items; a score is their inner product.
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Callable, Sequence
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
+from specrec_core.arguments import INITS, PROPAGATIONS, one_of
 from specrec_core.graph import NormalisedAdjacency
 from specrec_core.interactions import CSR
 
@@ -32,11 +35,15 @@ class MF(nn.Module):
         Sizes of the two tables.
     seeds
         One replica each; a replica's initial values depend on its own seed alone.
-    init_std
-        Standard deviation of the normal initialisation.
+    init, init_std
+        ``normal`` with standard deviation ``init_std``; or ``xavier``, uniform in
+        ±√(6 / (rows + dim)), rows being those of the table: Xavier's, as the DirectSpec code has
+        it [peng2024balancing].
     dtype
         Of the tables; float64 for tests.
     """
+
+    own_tables = True  # the rows of `xavier` are those of one side, not of both together
 
     def __init__(
         self,
@@ -45,10 +52,12 @@ class MF(nn.Module):
         dim: int,
         *,
         seeds: Sequence[int] = (0,),
+        init: str = "normal",
         init_std: float = 0.1,
         dtype: torch.dtype = torch.float32,
     ) -> None:
         super().__init__()
+        one_of("init", init, INITS)
         for name, value in (("n_users", n_users), ("n_items", n_items), ("dim", dim)):
             if value < 1:
                 raise ValueError(f"{name} is {value}: expected at least 1")
@@ -56,11 +65,16 @@ class MF(nn.Module):
             raise ValueError("seeds is empty: expected one seed per replica")
         self.seeds = tuple(seeds)
 
+        draw = torch.randn if init == "normal" else torch.rand
+
         def table(rows: int, purpose: str) -> nn.Parameter:
-            draws = [
-                torch.randn(rows, dim, generator=generator(s, purpose), dtype=dtype) for s in seeds
-            ]
-            return nn.Parameter(init_std * torch.stack(draws))
+            draws = torch.stack(
+                [draw(rows, dim, generator=generator(s, purpose), dtype=dtype) for s in seeds]
+            )
+            if init == "normal":
+                return nn.Parameter(init_std * draws)
+            fan = dim + (rows if self.own_tables else n_users + n_items)
+            return nn.Parameter((2 * draws - 1) * math.sqrt(6 / fan))
 
         self.users = table(n_users, "users")
         self.items = table(n_items, "items")
@@ -94,8 +108,12 @@ class MF(nn.Module):
 class LightGCN(MF):
     """LightGCN: the mean of L propagations of the tables over the graph [he2020lightgcn].
 
-    E = (E₀ + ÂE₀ + … + Â^L E₀) / (L + 1), with Â of the training interactions alone.
+    E = (E₀ + ÂE₀ + … + Â^L E₀) / (L + 1), with Â of the training interactions alone. With
+    ``propagation="sum"`` it is not divided, as in the DirectSpec code [peng2024balancing]; users
+    and items are one table to ``init="xavier"``.
     """
+
+    own_tables = False
 
     def __init__(
         self,
@@ -103,23 +121,55 @@ class LightGCN(MF):
         dim: int,
         *,
         layers: int = 3,
+        propagation: str = "mean",
         seeds: Sequence[int] = (0,),
+        init: str = "normal",
         init_std: float = 0.1,
         dtype: torch.dtype = torch.float32,
     ) -> None:
         if layers < 1:
             raise ValueError(f"layers is {layers}: expected at least 1 (none is MF)")
-        super().__init__(*train.shape, dim, seeds=seeds, init_std=init_std, dtype=dtype)
+        one_of("propagation", propagation, PROPAGATIONS)
+        super().__init__(*train.shape, dim, seeds=seeds, init=init, init_std=init_std, dtype=dtype)
         self.to(train.offsets.device)
-        self.layers = layers
+        self.layers, self.propagation = layers, propagation
         self.adjacency = NormalisedAdjacency.of(train, dtype)
 
     def forward(self) -> tuple[Tensor, Tensor]:
         n_users = self.users.shape[-2]
         nodes = torch.cat([self.users, self.items], dim=-2)
         nodes = self.adjacency.mean_of_powers(nodes, self.layers)
+        if self.propagation == "sum":
+            nodes = nodes * (self.layers + 1)
         return nodes[..., :n_users, :], nodes[..., n_users:, :]
 
     def pull_back(self, final: tuple[Tensor, Tensor], gradients: Sequence[Tensor]) -> None:
         self.zero_grad(set_to_none=True)
         torch.autograd.backward(final, gradients)
+
+
+def gather(tables: Tensor, ids: Tensor) -> Tensor:
+    """Rows ``ids (R, *)`` of ``tables (R, n, d)``, each replica from its own: ``(R, *, d)``."""
+    flat = tables.reshape(-1, tables.shape[-1])
+    return F.embedding(_flat_ids(tables, ids), flat)
+
+
+def add_rows(tables: Tensor | None, ids: Tensor, rows: Tensor) -> None:
+    """Add ``rows (R, *, d)`` to the rows ``ids (R, *)`` of ``tables (R, n, d)``, in place."""
+    assert tables is not None
+    flat = _flat(tables)
+    flat.index_add_(0, _flat_ids(tables, ids).flatten(), rows.reshape(-1, flat.shape[-1]))
+
+
+def clear_rows(tables: Tensor, ids: Tensor) -> None:
+    """Set the rows ``ids (R, *)`` of ``tables (R, n, d)`` to zero, in place."""
+    _flat(tables).index_fill_(0, _flat_ids(tables, ids).flatten(), 0.0)
+
+
+def _flat(tables: Tensor) -> Tensor:
+    return tables.view(-1, tables.shape[-1])
+
+
+def _flat_ids(tables: Tensor, ids: Tensor) -> Tensor:
+    base = tables.shape[1] * torch.arange(tables.shape[0], device=ids.device)
+    return ids + base.view(-1, *[1] * (ids.dim() - 1))

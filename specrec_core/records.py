@@ -24,16 +24,25 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from specrec_core.arguments import (
+    INITS,
+    L2_ON,
+    LOSSES,
+    MODELS,
+    NEGATIVES,
+    OPTIMIZERS,
+    POSITIVES,
+    PROPAGATIONS,
+    between,
+    check_metric,
+    check_regularizer,
+    check_transform,
+    one_of,
+    whole,
+)
 from specrec_core.studies import Study, digest
 
 PUBLISHED = Path(__file__).resolve().parents[1] / "book" / "results"
-
-MODELS = ("mf", "lightgcn")
-LOSSES = ("bpr", "bce", "alignment", "logistic_alignment")
-POSITIVES = ("interactions", "users")
-NEGATIVES = ("uniform", "popularity")
-OPTIMIZERS = ("adam", "sgd")
-SELECTED_ON = ("ndcg", "recall", "precision", "hit", "mrr", "map")
 
 
 def written_to() -> Path:
@@ -55,17 +64,25 @@ class Experiment:
         of any other version.
     validation, split_seed
         Share of each user's training interactions held out for selection, and the seed of that
-        split. The split is the same for every seed of the experiment.
-    model, dim, layers
-        Encoder, embedding dimension, propagation layers (``lightgcn`` only).
+        split. The split is the same for every seed of the experiment. With ``validation=0`` all
+        of them train, nothing is selected and every replica keeps the last epoch.
+    model, dim, layers, propagation
+        Encoder, embedding dimension, propagation layers and their ``mean`` or ``sum``
+        (``lightgcn`` only).
     loss, negatives, negative_distribution, positives
         Training loss; negatives per positive; how they and the positives are drawn.
-    optimizer, learning_rate, l2, init_std
-        ``l2`` multiplies half the squared norm of the embeddings gathered for a batch, per
-        positive. ``init_std`` is the standard deviation of the normal initialisation.
-    batch_size, epochs, evaluate_every, patience, metric
+    regularizer, strength, temperature, temperature_unrelated, self_similarity
+        What balances the spectrum, and how hard; see `specrec_core.regularizers.Regularizer`.
+    normalised, shrink, shrink_variant
+        Rows of the batch divided by their norms before, and shrunk after that; see there.
+    optimizer, learning_rate, decay, l2, l2_on, init, init_std
+        The rate is multiplied by ``decay`` after each epoch. ``l2`` multiplies half the squared
+        norm, per positive, of the rows gathered for a batch: of the ``tables``, or the ``rows``
+        that the loss sees. ``init_std`` is the standard deviation of the normal initialisation.
+    batch_size, drop_last, epochs, evaluate_every, patience, metric
         Budget, and the early stop: a replica stops after ``patience`` evaluations without a
-        better validation ``metric``, and keeps its best epoch.
+        better validation ``metric``, and keeps its best epoch. ``drop_last`` leaves out the last
+        batch of an epoch where it is smaller than the others.
     seeds
         One replica each.
     """
@@ -91,17 +108,39 @@ class Experiment:
     metric: str = "ndcg@10"
     validation: float = 0.1
     split_seed: int = 0
+    regularizer: str = "none"
+    strength: float = 0.0
+    temperature: float | None = None
+    temperature_unrelated: float | None = None
+    self_similarity: bool = True
+    normalised: bool = False
+    shrink: float = 0.0
+    shrink_variant: str = "official"
+    l2_on: str = "tables"
+    decay: float = 1.0
+    init: str = "normal"
+    propagation: str = "mean"
+    drop_last: bool = False
 
     def __post_init__(self) -> None:
         # One value, one form: 1 and 1.0 must not give one experiment two names.
         object.__setattr__(self, "seeds", tuple(operator.index(s) for s in self.seeds))
-        for name in ("learning_rate", "l2", "init_std", "validation"):
-            object.__setattr__(self, name, float(getattr(self, name)))
+        for f in dataclasses.fields(self):
+            value = getattr(self, f.name)
+            if str(f.type).startswith("float") and value is not None:
+                object.__setattr__(self, f.name, float(value))
+            if f.type == "bool" and not isinstance(value, bool):
+                raise ValueError(f"{f.name} is {value!r}: expected True or False")
         one_of("model", self.model, MODELS)
         one_of("loss", self.loss, LOSSES)
         one_of("positives", self.positives, POSITIVES)
         one_of("negative_distribution", self.negative_distribution, NEGATIVES)
         one_of("optimizer", self.optimizer, OPTIMIZERS)
+        one_of("init", self.init, INITS)
+        one_of("propagation", self.propagation, PROPAGATIONS)
+        one_of("l2_on", self.l2_on, L2_ON)
+        check_regularizer(self)
+        check_transform(self, self.loss)
         check_metric(self.metric)
         for name in ("dim", "epochs", "batch_size", "evaluate_every", "patience", "negatives"):
             whole(name, getattr(self, name), 1)
@@ -110,7 +149,8 @@ class Experiment:
         between("learning_rate", self.learning_rate, 0.0, math.inf, ends=False)
         between("l2", self.l2, 0.0, math.inf)
         between("init_std", self.init_std, 0.0, math.inf, ends=False)
-        between("validation", self.validation, 0.0, 1.0, ends=False)
+        between("decay", self.decay, 0.0, math.inf, ends=False)
+        between("validation", self.validation, 0.0, 1.0)
         if not self.seeds or len(set(self.seeds)) != len(self.seeds):
             raise ValueError(f"seeds is {self.seeds}: expected one or more distinct integers")
         if (self.model == "lightgcn") != (self.layers > 0):
@@ -118,6 +158,18 @@ class Experiment:
                 f"layers is {self.layers} for model {self.model!r}: expected layers > 0 for "
                 "'lightgcn' and 0 for every other model"
             )
+        # What would not be used must not give one experiment two names.
+        for name, default, used in (
+            ("propagation", "mean", self.model == "lightgcn"),
+            ("init_std", 0.1, self.init == "normal"),
+            ("l2_on", "tables", self.l2 > 0),
+            ("split_seed", 0, self.validation > 0),
+        ):
+            if not used and getattr(self, name) != default:
+                raise ValueError(
+                    f"{name} is {getattr(self, name)!r}, but the other settings make no use of "
+                    f"it: expected {default!r}"
+                )
 
     def definition(self) -> dict[str, Any]:
         """The canonical form: every field that has no default, and every one that differs."""
@@ -136,38 +188,6 @@ class Experiment:
     def with_(self, **changes: Any) -> Experiment:
         """A copy with some fields changed."""
         return dataclasses.replace(self, **changes)
-
-
-def one_of(name: str, value: str, allowed: tuple[str, ...]) -> None:
-    """ValueError unless ``value`` is one of ``allowed``."""
-    if value not in allowed:
-        raise ValueError(f"{name} is {value!r}: expected one of {', '.join(allowed)}")
-
-
-def whole(name: str, value: int, least: int) -> None:
-    """ValueError unless ``value`` is an integer of at least ``least``."""
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        raise ValueError(f"{name} is {value!r}: expected an integer of at least {least}")
-
-
-def between(name: str, value: float, low: float, high: float, *, ends: bool = True) -> None:
-    """ValueError unless ``low ≤ value < high`` (``low < value`` without ``ends``), and finite."""
-    if not (math.isfinite(value) and (low <= value if ends else low < value) and value < high):
-        raise ValueError(
-            f"{name} is {value!r}: expected a number {'from' if ends else 'above'} {low:g}"
-            + (f" and below {high:g}" if math.isfinite(high) else "")
-        )
-
-
-def check_metric(metric: str) -> int:
-    """The cut-off of a metric to select on; ValueError unless it is one that is better larger."""
-    name, _, cut = metric.partition("@")
-    if name not in SELECTED_ON or not cut.isdigit() or int(cut) < 1:
-        raise ValueError(
-            f"metric is {metric!r}: expected one of {', '.join(SELECTED_ON)} with a cut-off, "
-            "such as 'ndcg@10'"
-        )
-    return int(cut)
 
 
 @dataclass(frozen=True)

@@ -14,34 +14,28 @@ from dataclasses import dataclass, field
 
 import pandas as pd
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from specrec_core import losses, spectra
+from specrec_core.arguments import (
+    L2_ON,
+    OPTIMIZERS,
+    between,
+    check_metric,
+    check_transform,
+    one_of,
+    whole,
+)
 from specrec_core.evaluation import evaluate
 from specrec_core.interactions import Interactions
-from specrec_core.models import MF, generator
+from specrec_core.losses import OBJECTIVES
+from specrec_core.models import MF, add_rows, clear_rows, gather, generator
 from specrec_core.progress import bar
-from specrec_core.records import OPTIMIZERS, between, check_metric, one_of, whole
+from specrec_core.regularizers import Regularizer
 from specrec_core.sampling import EpochSampler
 
 Callback = Callable[[int, MF], Mapping[str, Tensor]]
 """``callback(epoch, model)`` after each evaluation: named values ``(R,)``, kept in the history."""
-
-Objective = Callable[[Tensor, Tensor, Tensor], Tensor]
-"""Loss of the gathered final embeddings ``u (R, B, d)``, ``p (R, B, d)``, ``n (R, B, N, d)``."""
-
-
-def _scores(u: Tensor, p: Tensor, n: Tensor) -> tuple[Tensor, Tensor]:
-    return (u * p).sum(-1), (u.unsqueeze(-2) * n).sum(-1)
-
-
-OBJECTIVES: dict[str, tuple[Objective, bool]] = {  # name: (objective, does it use negatives?)
-    "bpr": (lambda u, p, n: losses.bpr(*_scores(u, p, n)), True),
-    "bce": (lambda u, p, n: losses.bce(*_scores(u, p, n)), True),
-    "logistic_alignment": (lambda u, p, n: losses.logistic_alignment((u * p).sum(-1)), False),
-    "alignment": (lambda u, p, n: losses.alignment(u, p), False),
-}
 
 
 @dataclass
@@ -91,10 +85,14 @@ def fit(
     data: Interactions,
     *,
     loss: str = "bpr",
+    regularizer: Regularizer | None = None,
     optimizer: str = "adam",
     learning_rate: float = 1e-3,
+    decay: float = 1.0,
     l2: float = 0.0,
+    l2_on: str = "tables",
     batch_size: int = 1024,
+    drop_last: bool = False,
     epochs: int = 100,
     negatives: int = 1,
     negative_distribution: str = "uniform",
@@ -102,6 +100,7 @@ def fit(
     metric: str = "ndcg@10",
     evaluate_every: int = 1,
     patience: int = 10,
+    select: str = "best",
     callbacks: Sequence[Callback] = (),
     progress: bool = True,
 ) -> History:
@@ -109,19 +108,22 @@ def fit(
 
     Each epoch draws every replica's samples at once, on the device of the model; an epoch by
     users (``positives="users"``) draws as many positives as there are training interactions.
-    Parameters are those of `specrec_core.records.Experiment`.
+    Parameters are those of `specrec_core.records.Experiment`; of the regularizer, together. With
+    ``select="last"`` there is no validation: replicas run all epochs and keep the last.
 
     Returns
     -------
     History
-        The validation ``metric`` (key ``"validation <metric>"``), the mean training loss (key
-        ``"loss"``) and what the callbacks gave, at every evaluated epoch; epoch 0 is the
-        initialisation, and its loss is NaN.
+        The validation ``metric`` (key ``"validation <metric>"``; with ``select="last"`` that of
+        the test split, key ``"test <metric>"``), the mean training loss (key ``"loss"``) and what
+        the callbacks gave, at every evaluated epoch; epoch 0 is the initialisation, and its loss
+        is NaN.
 
     Raises
     ------
     ValueError
-        On an unknown loss, optimizer, metric or sampler, or data without validation pairs.
+        On an unknown loss, optimizer, metric or sampler, a loss that does not go with the
+        regularizer, or data that have no validation pairs to select on, or some and no use.
     FloatingPointError
         As soon as an epoch had a loss that is NaN or infinite; it names replica and step.
     """
@@ -132,15 +134,33 @@ def fit(
     for name, value in {**counts, "evaluate_every": evaluate_every, "patience": patience}.items():
         whole(name, value, 1)
     between("learning_rate", learning_rate, 0.0, math.inf, ends=False)
+    between("decay", decay, 0.0, math.inf, ends=False)
     between("l2", l2, 0.0, math.inf)
-    if data.validation.nnz == 0:
+    one_of("l2_on", l2_on, L2_ON)
+    one_of("select", select, ("best", "last"))
+    split = "validation" if select == "best" else "test"
+    if select == "best" and data.validation.nnz == 0:
         raise ValueError(
             f"data ({data.name}) has no validation interactions to select on: "
             "use data.holdout(0.1, seed=0)"
         )
-    objective, needs_negatives = OBJECTIVES[loss]
+    if select == "last" and data.validation.nnz:
+        raise ValueError(f"data ({data.name}) has validation pairs, of no use to select='last'")
+    if drop_last and batch_size > data.train.nnz:
+        raise ValueError(f"batch_size is {batch_size}: no batch is full, and drop_last is set")
+    plain, needs_negatives = OBJECTIVES[loss]
     device = model.users.device
-    train, validation = data.csr("train", device), data.csr("validation", device)
+    train, truth = data.csr("train", device), data.csr(split, device)
+    balance = (regularizer or Regularizer()).on(train)
+    check_transform(balance, loss)
+    table_l2, row_l2 = (l2, 0.0) if l2_on == "tables" else (0.0, l2)
+
+    def objective(u: Tensor, p: Tensor, n: Tensor) -> Tensor:
+        return plain(u, p, n) + (row_l2 * losses.l2(u, p, n) if row_l2 else 0.0)
+
+    def loss_of(rows: Sequence[Tensor], ids: Sequence[Tensor]) -> Tensor:
+        return balance.loss(objective, rows, ids)
+
     sampler = EpochSampler(
         train, positives, negatives if needs_negatives else 0, negative_distribution
     )
@@ -157,26 +177,27 @@ def fit(
 
     def look(epoch: int, mean_loss: Tensor) -> None:
         """Evaluate, remember the best tables, and drop the replicas that are to stop."""
-        nonlocal active, streams, stepper
-        score = evaluate(model.scorer(), validation, train, k=(cut,)).mean
-        seen = {f"validation {metric}": score[metric], "loss": mean_loss}
+        nonlocal active, streams, stepper, balance
+        score = evaluate(model.scorer(), truth, train, k=(cut,)).mean
+        seen = {f"{split} {metric}": score[metric], "loss": mean_loss}
         for callback in callbacks:
             seen.update(callback(epoch, model))
         history.append(epoch, active, seen)
         for position, (r, value) in enumerate(zip(active, score[metric].tolist(), strict=True)):
             history.epochs_run[r] = epoch
             since_best[r] += 1
-            if value > best_value[r]:
+            if value > best_value[r] or select == "last":
                 best_value[r], history.best_epoch[r], since_best[r] = value, epoch, 0
                 best_tables[r] = {
                     k: p.detach()[position].clone() for k, p in model.named_parameters()
                 }
         going = [position for position, r in enumerate(active) if since_best[r] < patience]
         if 0 < len(going) < len(active):
-            model.keep(torch.tensor(going, device=device))
-            kept = _optimizer(optimizer, model, learning_rate)
-            _carry_state(stepper, kept, torch.tensor(going, device=device))
-            stepper = kept
+            kept = torch.tensor(going, device=device)
+            model.keep(kept)
+            balance, before = balance.keep(kept), stepper
+            stepper = _optimizer(optimizer, model, learning_rate)
+            _carry_state(before, stepper, kept)
             streams = [streams[position] for position in going]
         active = [active[position] for position in going]
 
@@ -186,7 +207,10 @@ def fit(
     with bar(range(1, epochs + 1), title, progress) as steps:
         for epoch in steps:
             trained = list(active)
-            step_losses = _epoch(model, stepper, sampler, streams, objective, l2, batch_size)
+            stepper.param_groups[0]["lr"] = learning_rate * decay ** (epoch - 1)
+            step_losses = _epoch(
+                model, stepper, sampler, streams, loss_of, table_l2, batch_size, drop_last
+            )
             _check_finite(step_losses, model, epoch, learning_rate)
             if epoch % evaluate_every == 0 or epoch == epochs:
                 look(epoch, step_losses.mean(-1))
@@ -206,9 +230,10 @@ def _epoch(
     stepper: torch.optim.Optimizer,
     sampler: EpochSampler,
     streams: Sequence[torch.Generator],
-    objective: Objective,
+    loss_of: Callable[[Sequence[Tensor], Sequence[Tensor]], Tensor],
     l2: float,
     batch_size: int,
+    drop_last: bool,
 ) -> Tensor:
     """One pass over the samples; the loss of each replica at each step, ``(R, steps)``."""
     drawn = [sampler.epoch(stream) for stream in streams]
@@ -216,50 +241,29 @@ def _epoch(
     # One gradient for each table, kept from step to step: only rows of the batch are touched.
     gradients = [torch.zeros_like(table) for table in (model.users, model.items)]
     steps = []
-    for start in range(0, users.shape[1], batch_size):
+    samples = users.shape[1] - (users.shape[1] % batch_size if drop_last else 0)
+    for start in range(0, samples, batch_size):
         batch = slice(start, start + batch_size)
         ids = ((0, users[:, batch]), (1, items[:, batch]), (1, negatives[:, batch]))
         final = model()
         rows = [gather(final[side].detach(), i).requires_grad_() for side, i in ids]
-        per_replica = objective(*rows)
+        per_replica = loss_of(rows, [i for _, i in ids])
         for (side, i), gradient in zip(
             ids,
             torch.autograd.grad(per_replica.sum(), rows, materialize_grads=True),
             strict=True,
         ):
-            _add_rows(gradients[side], i, gradient)
+            add_rows(gradients[side], i, gradient)
         model.pull_back(final, gradients)
         if l2:  # the gradient of `losses.l2`, of the tables and not of what became of them
             for side, i in ids:
                 table = (model.users, model.items)[side]
-                _add_rows(table.grad, i, gather(table.detach(), i) * (l2 / rows[0].shape[-2]))
+                add_rows(table.grad, i, gather(table.detach(), i) * (l2 / rows[0].shape[-2]))
         stepper.step()
         for side, i in ids:
-            _flat(gradients[side]).index_fill_(0, _flat_ids(gradients[side], i).flatten(), 0.0)
+            clear_rows(gradients[side], i)
         steps.append(per_replica.detach())
     return torch.stack(steps, -1)
-
-
-def gather(tables: Tensor, ids: Tensor) -> Tensor:
-    """Rows ``ids (R, *)`` of ``tables (R, n, d)``, each replica from its own: ``(R, *, d)``."""
-    flat = tables.reshape(-1, tables.shape[-1])
-    return F.embedding(_flat_ids(tables, ids), flat)
-
-
-def _add_rows(tables: Tensor | None, ids: Tensor, rows: Tensor) -> None:
-    """Add ``rows (R, *, d)`` to the rows ``ids (R, *)`` of ``tables (R, n, d)``, in place."""
-    assert tables is not None
-    flat = _flat(tables)
-    flat.index_add_(0, _flat_ids(tables, ids).flatten(), rows.reshape(-1, flat.shape[-1]))
-
-
-def _flat(tables: Tensor) -> Tensor:
-    return tables.view(-1, tables.shape[-1])
-
-
-def _flat_ids(tables: Tensor, ids: Tensor) -> Tensor:
-    base = tables.shape[1] * torch.arange(tables.shape[0], device=ids.device)
-    return ids + base.view(-1, *[1] * (ids.dim() - 1))
 
 
 def _optimizer(name: str, model: MF, learning_rate: float) -> torch.optim.Optimizer:

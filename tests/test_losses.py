@@ -30,6 +30,20 @@ def slow_bce(positive, negative):
     return total / len(positive)
 
 
+def slow_mse(positive, negative):
+    total = 0.0
+    for p, row in zip(positive, negative, strict=True):
+        total += (1 - p) ** 2 + sum(n * n for n in row)
+    return total / len(positive)
+
+
+def slow_sampled_softmax(positive, negative):
+    total = 0.0
+    for p, row in zip(positive, negative, strict=True):
+        total -= math.log(math.exp(p) / (math.exp(p) + sum(math.exp(n) for n in row)))
+    return total / len(positive)
+
+
 def slow_alignment(users, items):
     total = 0.0
     for u, i in zip(users, items, strict=True):
@@ -37,7 +51,15 @@ def slow_alignment(users, items):
     return total / len(users)
 
 
-@pytest.mark.parametrize("loss, slow", [(losses.bpr, slow_bpr), (losses.bce, slow_bce)])
+@pytest.mark.parametrize(
+    "loss, slow",
+    [
+        (losses.bpr, slow_bpr),
+        (losses.bce, slow_bce),
+        (losses.mse, slow_mse),
+        (losses.sampled_softmax, slow_sampled_softmax),
+    ],
+)
 def test_pairwise_and_pointwise_losses_match_their_formula(loss, slow, device):
     positive, negative = numbers(3, 5, device=device), numbers(3, 5, 4, seed=1, device=device)
     got = loss(positive, negative)
@@ -51,6 +73,40 @@ def test_logistic_alignment_is_bce_without_negatives(device):
     positive = numbers(2, 6, device=device)
     empty = positive.new_empty(2, 6, 0)
     torch.testing.assert_close(losses.logistic_alignment(positive), losses.bce(positive, empty))
+
+
+def test_sampled_softmax_with_one_negative_is_bpr(device):
+    positive, negative = numbers(2, 6, device=device), numbers(2, 6, 1, seed=1, device=device)
+    torch.testing.assert_close(
+        losses.sampled_softmax(positive, negative), losses.bpr(positive, negative)
+    )
+
+
+def test_sampled_softmax_is_torch_cross_entropy(device):
+    positive, negative = numbers(7, device=device), numbers(7, 5, seed=1, device=device)
+    logits = torch.cat([positive.unsqueeze(-1), negative], -1)
+    expected = torch.nn.functional.cross_entropy(logits, positive.new_zeros(7).long())
+    torch.testing.assert_close(losses.sampled_softmax(positive, negative), expected)
+
+
+def test_cross_correlation_is_numpys_and_invariance_its_diagonal(device):
+    users, items = numbers(2, 9, 3, device=device), numbers(2, 9, 3, seed=1, device=device)
+    got = losses.cross_correlation(users, items)
+    for r in range(2):
+        both = np.corrcoef(users[r].cpu().numpy(), items[r].cpu().numpy(), rowvar=False)
+        np.testing.assert_allclose(got[r].cpu(), both[:3, 3:], rtol=1e-12)
+        expected = sum((1 - both[k, 3 + k]) ** 2 for k in range(3))
+        assert losses.invariance(users, items)[r].item() == pytest.approx(expected, rel=1e-12)
+    torch.testing.assert_close(
+        losses.invariance(users, 3 * users + 1), torch.zeros_like(got[:, 0, 0])
+    )
+
+
+def test_inner_product_is_minus_the_mean_score(device):
+    users, items = numbers(2, 5, 3, device=device), numbers(2, 5, 3, seed=1, device=device)
+    expected = [-np.mean([users[r, b].tolist() @ items[r, b].cpu().numpy() for b in range(5)])
+                for r in range(2)]  # fmt: skip
+    np.testing.assert_allclose(losses.inner_product(users, items).cpu(), expected, rtol=1e-12)
 
 
 def test_alignment_matches_its_formula_and_ignores_norms(device):
@@ -75,6 +131,7 @@ def test_losses_stay_finite_at_extreme_scores(device):
     extreme = torch.tensor([[1e4, -1e4]], dtype=torch.float64, device=device)
     assert losses.bpr(extreme, -extreme.unsqueeze(-1)).isfinite().all()
     assert losses.bce(extreme, extreme.unsqueeze(-1)).isfinite().all()
+    assert losses.sampled_softmax(extreme, -extreme.unsqueeze(-1)).isfinite().all()
 
 
 def test_gradients():
@@ -83,7 +140,11 @@ def test_gradients():
     users, items = numbers(2, 3, 4).requires_grad_(), numbers(2, 3, 4, seed=1).requires_grad_()
     assert torch.autograd.gradcheck(losses.bpr, (positive, negative))
     assert torch.autograd.gradcheck(losses.bce, (positive, negative))
+    assert torch.autograd.gradcheck(losses.mse, (positive, negative))
+    assert torch.autograd.gradcheck(losses.sampled_softmax, (positive, negative))
     assert torch.autograd.gradcheck(losses.logistic_alignment, (positive,))
+    assert torch.autograd.gradcheck(losses.inner_product, (users, items))
+    assert torch.autograd.gradcheck(losses.invariance, (users, items))
     assert torch.autograd.gradcheck(losses.alignment, (users, items))
     assert torch.autograd.gradcheck(losses.l2, (users, items))
 

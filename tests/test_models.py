@@ -76,3 +76,31 @@ def test_bad_arguments_are_named():
         LightGCN(made(), 2, layers=0)
     with pytest.raises(ValueError, match="x has shape"):
         NormalisedAdjacency.of(made()) @ torch.zeros(3, 2)
+
+
+def test_xavier_is_uniform_within_its_bound():
+    """Each table has its own bound; LightGCN's nodes are one table."""
+    train = made(400, 300)
+    mf = MF(400, 300, 16, seeds=(0, 1), init="xavier")
+    gcn = LightGCN(train, 16, seeds=(0,), init="xavier")
+    for table, fan in ((mf.users, 416), (mf.items, 316), (gcn.users, 716), (gcn.items, 716)):
+        bound = (6 / fan) ** 0.5
+        assert 0.99 * bound < table.abs().max() <= bound
+        assert table.mean().abs() < 0.05 * bound
+        assert table.std().item() == pytest.approx(bound / 3**0.5, rel=0.05)
+    assert not torch.equal(mf.users[0], mf.users[1])
+    torch.testing.assert_close(MF(400, 300, 16, seeds=(1,), init="xavier").users[0], mf.users[1])
+
+
+def test_the_sum_of_propagations_is_not_divided(device):
+    train = made(device=device)
+    mean, total = (LightGCN(train, 4, layers=2, propagation=p) for p in ("mean", "sum"))
+    for one, other in zip(mean(), total(), strict=True):
+        torch.testing.assert_close(3 * one, other)
+
+
+def test_unknown_names_are_refused():
+    with pytest.raises(ValueError, match="init is"):
+        MF(3, 3, 2, init="zeros")
+    with pytest.raises(ValueError, match="propagation is"):
+        LightGCN(made(), 2, propagation="max")

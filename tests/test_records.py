@@ -38,10 +38,27 @@ def test_the_name_depends_on_every_field_and_on_nothing_else():
         dataset="b", version="2", dim=9, epochs=4, seeds=(0,), loss="bce", negatives=2,
         negative_distribution="popularity", positives="users", optimizer="sgd",
         learning_rate=0.1, l2=0.1, init_std=0.2, batch_size=9, evaluate_every=2, patience=3,
-        metric="recall@10", validation=0.2, split_seed=1,
+        metric="recall@10", validation=0.2, split_seed=1, decay=0.99, init="xavier",
+        drop_last=True, normalised=True,
     )  # fmt: skip
     names = {experiment(**{k: v}).name for k, v in others.items()} | {experiment().name}
     assert len(names) == len(others) + 1
+
+
+def test_the_name_depends_on_every_setting_of_a_regularizer():
+    balanced = dict(
+        loss="logistic_alignment", regularizer="directspec+", strength=1.0, temperature=3.0,
+        l2=0.1, shrink=0.1,
+    )  # fmt: skip
+    others = dict(
+        strength=0.5, temperature=2.0, temperature_unrelated=4.0, self_similarity=False,
+        shrink=0.2, shrink_variant="unit", l2_on="rows", loss="alignment",
+    )  # fmt: skip
+    names = {experiment(**balanced, **{}).name}
+    names |= {experiment(**{**balanced, k: v}).name for k, v in others.items()}
+    gcn = dict(model="lightgcn", layers=2)
+    names |= {experiment(**gcn).name, experiment(**gcn, propagation="sum").name}
+    assert len(names) == len(others) + 3
 
 
 def test_equal_values_have_one_name():
@@ -52,6 +69,7 @@ def test_equal_values_have_one_name():
 def test_names_never_change():
     """A changed name would orphan every record there is."""
     assert experiment().name == "6ce0d9836e928a22"
+    assert "8a470ee48d6cc4de" in {r.name for r in records.published()}  # `read` compares the hash
 
 
 def test_a_record_survives_the_disk(tmp_path):
@@ -59,6 +77,11 @@ def test_a_record_survives_the_disk(tmp_path):
     path = written.save(tmp_path)
     assert path.name == f"{experiment().name}.json"
     assert records.read(path) == written
+    balanced = experiment(
+        loss="logistic_alignment", regularizer="directspec+", strength=1, temperature=2.5,
+        temperature_unrelated=3, normalised=True, shrink=0.03, decay=0.9995, validation=0,
+    )  # fmt: skip
+    assert records.read(record(balanced).save(tmp_path)).experiment == balanced
 
 
 def test_a_record_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
@@ -109,8 +132,24 @@ def test_series_end_with_the_seed_that_stops_first():
     [("model", "svd"), ("loss", "hinge"), ("dim", 0), ("seeds", ()), ("seeds", (1, 1)),
      ("layers", 2), ("optimizer", "x"), ("positives", "x"), ("negative_distribution", "x"),
      ("learning_rate", -1.0), ("l2", float("nan")), ("metric", "foo"), ("metric", "gini@10"),
-     ("validation", 2), ("validation", 0), ("init_std", -1), ("dim", 4.5), ("epochs", 0)],
+     ("validation", 2), ("validation", -0.1), ("init_std", -1), ("dim", 4.5), ("epochs", 0),
+     ("regularizer", "x"), ("strength", 1.0), ("temperature", 1.0), ("self_similarity", False),
+     ("temperature_unrelated", 1.0), ("shrink", -1.0), ("shrink_variant", "unit"),
+     ("l2_on", "rows"), ("decay", 0.0), ("init", "x"), ("propagation", "sum"), ("normalised", 1)],
 )  # fmt: skip
 def test_bad_fields_are_named(field, value):
     with pytest.raises(ValueError, match=f"{field} is"):
         experiment(**{field: value})
+
+
+def test_settings_that_do_not_go_together_are_refused():
+    with pytest.raises(ValueError, match=r"loss is 'bpr': expected one without negatives"):
+        experiment(regularizer="directspec", strength=0.1)
+    with pytest.raises(ValueError, match=r"loss is 'bpr': expected one without negatives"):
+        experiment(shrink=0.1)
+    with pytest.raises(ValueError, match="temperature is None"):
+        experiment(regularizer="uniformity", strength=1.0)
+    with pytest.raises(ValueError, match="split_seed is"):
+        experiment(validation=0.0, split_seed=1)
+    with pytest.raises(ValueError, match="init_std is"):
+        experiment(init="xavier", init_std=0.2)

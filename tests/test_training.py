@@ -1,5 +1,6 @@
 """The training loop: replicas, early stop, selection, divergence."""
 
+import itertools
 from dataclasses import replace
 
 import numpy as np
@@ -9,6 +10,7 @@ import torch
 from specrec_core import losses, synthetic
 from specrec_core.evaluation import evaluate
 from specrec_core.models import MF, LightGCN
+from specrec_core.regularizers import Regularizer
 from specrec_core.training import History, fit, gather, track_spectra
 
 
@@ -25,17 +27,32 @@ def make(kind, data, seeds, device):
 
 
 @pytest.mark.parametrize("kind", ["mf", "lightgcn"])
-@pytest.mark.parametrize("loss", ["bpr", "bce", "alignment"])
-def test_replicas_equal_single_runs(kind, loss, data, device):
+@pytest.mark.parametrize(
+    "loss, balance",
+    [
+        ("bpr", {}),
+        ("bce", {}),
+        ("alignment", {}),
+        ("sampled_softmax", dict(regularizer="log_determinant", strength=0.01)),
+        ("alignment", dict(regularizer="uniformity", strength=0.3, temperature=2.0)),
+        (
+            "logistic_alignment",
+            dict(regularizer="directspec+", strength=1.0, temperature=1.5, normalised=True,
+                 temperature_unrelated=3.0),
+        ),
+    ],
+    ids=lambda value: value if isinstance(value, str) else value.get("regularizer", "none"),
+)  # fmt: skip
+def test_replicas_equal_single_runs(kind, loss, balance, data, device):
     """Own initialisation, samples and early stop: training together changes nothing."""
     settings = dict(
-        loss=loss, learning_rate=0.02, l2=1e-3, batch_size=256, epochs=25, patience=2,
-        callbacks=(track_spectra,), progress=False,
+        loss=loss, regularizer=Regularizer(**balance), learning_rate=0.02, decay=0.98, l2=1e-3,
+        batch_size=256, epochs=25, patience=2, callbacks=(track_spectra,), progress=False,
     )  # fmt: skip
-    together = make(kind, data, (3, 1, 8), device)
+    together = make(kind, data, (1, 4, 0), device)
     history = fit(together, data, **settings)
     assert len(set(history.epochs_run)) > 1, "no replica stopped before another: a weak test"
-    for r, seed in enumerate((3, 1, 8)):
+    for r, seed in enumerate((1, 4, 0)):
         alone = make(kind, data, (seed,), device)
         own = fit(alone, data, **settings)
         assert own.epochs[0] == history.epochs[r]
@@ -44,6 +61,34 @@ def test_replicas_equal_single_runs(kind, loss, data, device):
             np.testing.assert_allclose(series[0], history.values[name][r], rtol=1e-7)
         torch.testing.assert_close(alone.users[0], together.users[r], rtol=1e-6, atol=1e-9)
         torch.testing.assert_close(alone.items[0], together.items[r], rtol=1e-6, atol=1e-9)
+
+
+def test_replicas_with_strengths_of_their_own_equal_single_runs(data, device):
+    """A sweep over α and τ as replicas; strengths stay with their replicas as others stop."""
+    seeds, strengths, temperatures = (3, 3, 8, 1), (0.2, 1.0, 0.0, 0.9), (2.0, 3.0, 1.0, 0.5)
+
+    def balance(strength, temperature):
+        return Regularizer("directspec+", strength, temperature, normalised=True)
+
+    settings = dict(
+        loss="logistic_alignment", optimizer="sgd", learning_rate=20.0, batch_size=256, epochs=25,
+        patience=2, progress=False,
+    )  # fmt: skip
+    together = make("mf", data, seeds, device)
+    per_replica = [
+        torch.tensor(x, dtype=torch.float64, device=device) for x in (strengths, temperatures)
+    ]
+    history = fit(together, data, regularizer=balance(*per_replica), **settings)
+    assert len(set(history.epochs_run)) > 1, "no replica stopped before another: a weak test"
+    for r, seed in enumerate(seeds):
+        alone = make("mf", data, (seed,), device)
+        own = fit(
+            alone, data, **settings,
+            regularizer=balance(torch.tensor(strengths[r]).double().to(device), temperatures[r]),
+        )  # fmt: skip
+        assert own.epochs[0] == history.epochs[r]
+        torch.testing.assert_close(alone.users[0], together.users[r], rtol=1e-5, atol=1e-6)
+    assert not torch.allclose(together.users[0], together.users[1])
 
 
 def test_each_replica_is_left_at_its_best_epoch(data, device):
@@ -83,8 +128,9 @@ def test_every_sampler_trains(distribution, positives, data):
     assert history.values["loss"][0][2] < history.values["loss"][0][1]
 
 
+@pytest.mark.parametrize("l2_on", ["tables", "rows"])
 @pytest.mark.parametrize("kind", ["mf", "lightgcn"])
-def test_one_sgd_step_is_the_gradient_step(kind, data):
+def test_one_sgd_step_is_the_gradient_step(kind, l2_on, data):
     """One batch of everything: the tables move by −rate × gradient of loss + l2 penalty."""
     seen = {}
 
@@ -94,17 +140,81 @@ def test_one_sgd_step_is_the_gradient_step(kind, data):
 
     fit(
         make(kind, data, (4,), "cpu"), data, loss="logistic_alignment", optimizer="sgd", l2=0.3,
-        learning_rate=0.5, batch_size=10**9, epochs=1, callbacks=(keep,), progress=False,
+        l2_on=l2_on, learning_rate=0.5, batch_size=10**9, epochs=1, callbacks=(keep,),
+        progress=False,
     )  # fmt: skip
     start = make(kind, data, (4,), "cpu")
     users = torch.tensor(np.repeat(np.arange(data.n_users), np.diff(data.train.indptr)))
     items = torch.tensor(data.train.indices.astype(np.int64))
     final_users, final_items = start()
     loss = losses.logistic_alignment((final_users[:, users] * final_items[:, items]).sum(-1))
-    penalty = losses.l2(start.users[:, users], start.items[:, items])
+    shrunk = (start.users, start.items) if l2_on == "tables" else (final_users, final_items)
+    penalty = losses.l2(shrunk[0][:, users], shrunk[1][:, items])
     (loss + 0.3 * penalty).sum().backward()
     torch.testing.assert_close(seen[1][0] - seen[0][0], -0.5 * start.users.grad)
     torch.testing.assert_close(seen[1][1] - seen[0][1], -0.5 * start.items.grad)
+
+
+def test_without_selection_every_interaction_trains_and_the_last_epoch_stays(data):
+    whole = replace(data, train=data.train + data.validation, validation=data.validation * 0)
+    seen = {}
+
+    def keep(epoch, model):
+        seen[epoch] = model.users.detach().clone()
+        return {}
+
+    model = make("mf", whole, (0, 1), "cpu")
+    history = fit(
+        model, whole, learning_rate=0.05, epochs=13, patience=1, evaluate_every=5, select="last",
+        callbacks=(keep,), progress=False,
+    )  # fmt: skip
+    assert history.epochs == [[0, 5, 10, 13]] * 2 and history.best_epoch == [13, 13]
+    torch.testing.assert_close(model.users.detach(), seen[13], rtol=0, atol=0)
+    score = evaluate(model.scorer(), whole.csr("test"), whole.csr("train"), k=(10,))
+    last = [series[-1] for series in history.values["test ndcg@10"]]
+    assert last == score.mean["ndcg@10"].tolist()
+    with pytest.raises(ValueError, match="of no use to select='last'"):
+        fit(model, data, select="last", epochs=1, progress=False)
+
+
+def test_the_rate_decays_from_epoch_to_epoch(data):
+    """On a linear loss of one fixed batch, epoch t moves the tables by rate · decay^(t − 1)."""
+    moves = []
+
+    def keep(epoch, model):
+        moves.append(model.users.detach().clone())
+        return {}
+
+    fit(
+        make("mf", data, (0,), "cpu"), data, loss="inner_product", optimizer="sgd", decay=0.5,
+        learning_rate=1e-6, batch_size=10**9, epochs=3, callbacks=(keep,), progress=False,
+    )  # fmt: skip
+    steps = [(b - a).norm().item() for a, b in itertools.pairwise(moves)]
+    assert steps[1] / steps[0] == pytest.approx(0.5, rel=1e-5)
+    assert steps[2] / steps[1] == pytest.approx(0.5, rel=1e-5)
+
+
+def test_dropping_the_last_batch_leaves_the_full_ones(data):
+    """A batch of more than half the samples: with drop_last there is one step, else two."""
+    size = data.train.nnz // 2 + 1
+    counted = []
+
+    class Counting(Regularizer):
+        def loss(self, objective, rows, ids):
+            counted.append(rows[0].shape[-2])
+            return super().loss(objective, rows, ids)
+
+    for drop_last in (True, False):
+        fit(
+            make("mf", data, (0,), "cpu"), data, batch_size=size, epochs=1, drop_last=drop_last,
+            regularizer=Counting(), progress=False,
+        )  # fmt: skip
+    assert counted == [size, size, data.train.nnz - size]
+    with pytest.raises(ValueError, match="batch_size is"):
+        fit(
+            make("mf", data, (0,), "cpu"), data, batch_size=10**9, epochs=1, drop_last=True,
+            progress=False,
+        )  # fmt: skip
 
 
 def test_divergence_names_replica_and_step(data):
@@ -138,7 +248,8 @@ def test_bad_arguments_are_named(data):
         ("loss", "hinge"), ("optimizer", "lion"), ("positives", "x"), ("metric", "ndcg"),
         ("negative_distribution", "x"), ("metric", "rmse@10"), ("metric", "gini@10"),
         ("patience", 0), ("batch_size", 0), ("evaluate_every", 0), ("epochs", -1), ("l2", -5.0),
-        ("learning_rate", float("nan")), ("negatives", 0),
+        ("learning_rate", float("nan")), ("negatives", 0), ("decay", 0.0), ("l2_on", "x"),
+        ("select", "first"),
     ):  # fmt: skip
         with pytest.raises(ValueError, match=argument):
             fit(model, data, **{"epochs": 1, argument: value}, progress=False)

@@ -1,0 +1,92 @@
+"""What a setting of an experiment may be: the choices, and checks that name what is wrong.
+
+This module imports no torch.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+MODELS = ("mf", "lightgcn")
+PAIR_LOSSES = ("alignment", "logistic_alignment", "inner_product", "invariance")
+LOSSES = ("bpr", "bce", "mse", "sampled_softmax", *PAIR_LOSSES)
+TRANSFORMS = ("directspec", "directspec+")
+PENALTIES = ("uniformity", "barlow_twins", "vicreg", "log_determinant", "spectral_contrastive")
+REGULARIZERS = ("none", *TRANSFORMS, *PENALTIES)
+SHRINKS = ("official", "unit")
+L2_ON = ("tables", "rows")
+INITS = ("normal", "xavier")
+PROPAGATIONS = ("mean", "sum")
+POSITIVES = ("interactions", "users")
+NEGATIVES = ("uniform", "popularity")
+OPTIMIZERS = ("adam", "sgd")
+SELECTED_ON = ("ndcg", "recall", "precision", "hit", "mrr", "map")
+
+
+def one_of(name: str, value: str, allowed: tuple[str, ...]) -> None:
+    """ValueError unless ``value`` is one of ``allowed``."""
+    if value not in allowed:
+        raise ValueError(f"{name} is {value!r}: expected one of {', '.join(allowed)}")
+
+
+def whole(name: str, value: int, least: int) -> None:
+    """ValueError unless ``value`` is an integer of at least ``least``."""
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        raise ValueError(f"{name} is {value!r}: expected an integer of at least {least}")
+
+
+def between(name: str, value: float, low: float, high: float, *, ends: bool = True) -> None:
+    """ValueError unless ``low ≤ value < high`` (``low < value`` without ``ends``), and finite."""
+    if not (math.isfinite(value) and (low <= value if ends else low < value) and value < high):
+        raise ValueError(
+            f"{name} is {value!r}: expected a number {'from' if ends else 'above'} {low:g}"
+            + (f" and below {high:g}" if math.isfinite(high) else "")
+        )
+
+
+def check_metric(metric: str) -> int:
+    """The cut-off of a metric to select on; ValueError unless it is one that is better larger."""
+    name, _, cut = metric.partition("@")
+    if name not in SELECTED_ON or not cut.isdigit() or int(cut) < 1:
+        raise ValueError(
+            f"metric is {metric!r}: expected one of {', '.join(SELECTED_ON)} with a cut-off, "
+            "such as 'ndcg@10'"
+        )
+    return int(cut)
+
+
+def check_regularizer(settings: Any) -> None:
+    """ValueError unless the fields of a regularizer agree; of an `Experiment` or on their own."""
+    chosen = settings.regularizer
+    one_of("regularizer", chosen, REGULARIZERS)
+    one_of("shrink_variant", settings.shrink_variant, SHRINKS)
+    between("shrink", settings.shrink, 0.0, math.inf)
+    if settings.shrink_variant != "official" and not settings.shrink:
+        raise ValueError(f"shrink_variant is {settings.shrink_variant!r} but shrink is 0")
+    if chosen != "none":
+        between("strength", settings.strength, 0.0, math.inf, ends=False)
+    elif settings.strength != 0.0:
+        raise ValueError(f"strength is {settings.strength!r} without a regularizer: expected 0")
+    for name, default, having in (
+        ("temperature", None, ("directspec+", "uniformity")),
+        ("temperature_unrelated", None, ("directspec+",)),
+        ("self_similarity", True, ("directspec+",)),
+    ):
+        value = getattr(settings, name)
+        if value != default and chosen not in having:
+            raise ValueError(f"{name} is {value!r}: regularizer {chosen!r} has none")
+        if name == "temperature" and value is None and chosen in having:
+            raise ValueError(f"temperature is None: regularizer {chosen!r} needs a number")
+        if default is None and value is not None:
+            between(name, value, 0.0, math.inf)
+
+
+def check_transform(settings: Any, loss: str) -> None:
+    """ValueError for a transform of the batch together with a loss that draws negatives."""
+    changes = settings.shrink or settings.regularizer in TRANSFORMS
+    if changes and loss not in PAIR_LOSSES:
+        raise ValueError(
+            f"loss is {loss!r}: expected one without negatives ({', '.join(PAIR_LOSSES)}), as "
+            f"regularizer {settings.regularizer!r} and shrink change the positives alone"
+        )

@@ -1,0 +1,53 @@
+"""Which rows of a batch share a column of a sparse matrix, such as users with an item in common."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from specrec_core.interactions import CSR
+
+
+class CoOccurrence:
+    """Which of a batch of rows of a sparse matrix share a column; rows need not be distinct.
+
+    Only the entries of the batch are touched: they are sorted by column, and the entries of one
+    column are paired. Neither rows × rows nor its sparse form is ever made.
+    """
+
+    def __init__(self, matrix: CSR) -> None:
+        self.offsets, self.indices, self.columns = matrix.offsets, matrix.indices, matrix.shape[1]
+
+    def __call__(self, ids: Tensor) -> Tensor:
+        """``ids (*, B)`` → ``(*, B, B)`` bool; a row is related to itself, entries or not."""
+        size = ids.shape[-1]
+        flat = ids.reshape(-1)
+        degree = self.offsets[flat + 1] - self.offsets[flat]
+        owner, within = _runs(degree)
+        column = self.indices[self.offsets[flat][owner] + within]
+        # Leading dimensions stay apart: each has columns of its own.
+        column, order = torch.sort(column + owner.div(size, rounding_mode="floor") * self.columns)
+        owner = owner[order]
+        _, group, count = torch.unique_consecutive(column, return_inverse=True, return_counts=True)
+        first = count.cumsum(0) - count
+        entry, other = _runs(count[group])
+        partner = owner[first[group[entry]] + other] % size
+        related = (ids.unsqueeze(-1) == ids.unsqueeze(-2)).reshape(-1, size)
+        related[owner[entry], partner] = True
+        return related.view(*ids.shape, size)
+
+
+def transposed(matrix: CSR) -> CSR:
+    """Columns as rows, on the same device."""
+    n_rows, n_columns = matrix.shape
+    order = torch.argsort(matrix.indices, stable=True)
+    counts = torch.bincount(matrix.indices, minlength=n_columns)
+    offsets = torch.cat([counts.new_zeros(1), counts.cumsum(0)])
+    return CSR(offsets, matrix.rows()[order], (n_columns, n_rows))
+
+
+def _runs(lengths: Tensor) -> tuple[Tensor, Tensor]:
+    """Of runs of these lengths, one after the other: which run, and which place in it."""
+    run = torch.repeat_interleave(lengths)
+    place = torch.arange(run.shape[0], device=run.device) - (lengths.cumsum(0) - lengths)[run]
+    return run, place

@@ -1,0 +1,332 @@
+"""What balances a spectrum: transforms of the rows of a batch, and penalties added to the loss.
+
+A *transform* takes the gathered embeddings of one side, ``rows (*, B, d)``, and gives others of the
+same shape, through which the loss is differentiated: `directspec`, `directspec_plus`, `shrink`. A
+*penalty* gives ``(*,)``: of one side (`uniformity`, `variance_covariance`, `log_determinant`) or of
+the pair of sides (`redundancy`, `cross_similarity`). None reduces over leading dimensions, and
+strengths and temperatures are numbers or tensors ``(*,)`` with one value per replica.
+
+`Regularizer` is one of them with its settings, as `specrec_core.training.fit` takes it. With a loss
+that attracts, the penalties make the objectives known by name: `directau`, `barlow_twins`,
+`spectral_contrastive`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from specrec_core import losses
+from specrec_core.arguments import PENALTIES, TRANSFORMS, check_regularizer, one_of
+from specrec_core.cooccurrence import CoOccurrence, transposed
+from specrec_core.interactions import CSR
+from specrec_core.losses import Objective, unit
+
+Strength = float | Tensor
+"""A number, or a tensor ``(*,)`` with one value per replica."""
+
+PER_REPLICA = ("strength", "temperature", "temperature_unrelated")
+
+
+def directspec(rows: Tensor, strength: Strength) -> Tensor:
+    """H − α HHᵀH: singular vectors stay, singular values become s (1 − αs²) [peng2024balancing].
+
+    The effective rank never falls while αs₁² ≤ 1/3.
+
+    Shapes: ``rows (*, B, d)`` → ``(*, B, d)``.
+    """
+    _check_rows(rows)
+    return rows - _spread(strength) * (rows @ (rows.mT @ rows))
+
+
+def directspec_plus(
+    rows: Tensor,
+    strength: Strength,
+    temperature: Strength,
+    *,
+    temperature_unrelated: Strength | None = None,
+    related: Tensor | None = None,
+    self_similarity: bool = True,
+) -> Tensor:
+    """H − α S H with S = softmax of τ HHᵀ over each row [peng2024balancing].
+
+    The temperature multiplies the similarity, as in the official code: it is an inverse one.
+
+    Parameters
+    ----------
+    rows
+        ``(*, B, d)``, unit rows in the official code.
+    temperature, temperature_unrelated
+        τ of all pairs; or τ₀ of the ``related`` ones and τ₁ of the others.
+    related
+        ``(*, B, B)``, as `CoOccurrence` finds them; given exactly with ``temperature_unrelated``.
+    self_similarity
+        Whether each row is in its own softmax, as in the official code.
+
+    Raises
+    ------
+    ValueError
+        If only one of ``related`` and ``temperature_unrelated`` is given, on wrong shapes, or on
+        a batch of one row without ``self_similarity``.
+    """
+    _check_rows(rows, 1 if self_similarity else 2)
+    similarity = rows @ rows.mT
+    logits = _spread(temperature) * similarity
+    if (related is None) != (temperature_unrelated is None):
+        raise ValueError(
+            f"related is {'None' if related is None else 'given'} and temperature_unrelated is "
+            f"{temperature_unrelated}: expected both or neither"
+        )
+    if related is not None and temperature_unrelated is not None:
+        if related.shape != similarity.shape or related.dtype != torch.bool:
+            raise ValueError(
+                f"related has shape {tuple(related.shape)} and dtype {related.dtype}: expected "
+                f"{tuple(similarity.shape)} of torch.bool"
+            )
+        logits = torch.where(related, logits, _spread(temperature_unrelated) * similarity)
+    if not self_similarity:
+        logits = logits.masked_fill(_diagonal(rows), -math.inf)
+    return rows - _spread(strength) * (torch.softmax(logits, -1) @ rows)
+
+
+def shrink(rows: Tensor, scale: Strength, *, variant: str = "official") -> Tensor:
+    """Each row h at the norm ``scale · ‖h‖²`` (``official``), or at ``scale`` itself (``unit``).
+
+    The official code multiplies by the norm that it means to divide by, so that the gradient
+    carries one more factor of the norm [peng2024balancing].
+
+    Shapes: ``rows (*, B, d)`` → ``(*, B, d)``.
+    """
+    one_of("variant", variant, ("official", "unit"))
+    _check_rows(rows)
+    if variant == "unit":
+        return _spread(scale) * unit(rows)
+    return _spread(scale) * torch.linalg.vector_norm(rows, dim=-1, keepdim=True) * rows
+
+
+def uniformity(rows: Tensor, temperature: Strength = 2.0, *, variant: str = "pairs") -> Tensor:
+    """How unevenly the directions h of the rows fill the sphere [wang2020understanding].
+
+    ``pairs`` is ln mean over pairs x ≠ y of exp(−t‖h_x − h_y‖²), as in DirectAU [wang2022directau].
+    ``rows`` is mean over x of ln mean over all y (x too) of the same, the denominator of InfoNCE;
+    its gradient in unit rows is (2t/B)(S + Sᵀ)H along the sphere, with S that of
+    `directspec_plus` at τ = 2t.
+
+    Shapes: ``rows (*, B, d)`` → ``(*,)``, at most 0.
+    """
+    one_of("variant", variant, ("pairs", "rows"))
+    _check_rows(rows, 2)
+    h, size = unit(rows), rows.shape[-2]
+    exponents = _spread(temperature) * (2 * (h @ h.mT) - 2)
+    if variant == "rows":
+        return exponents.logsumexp(-1).mean(-1) - math.log(size)
+    exponents = exponents.masked_fill(_diagonal(rows), -math.inf)
+    return exponents.logsumexp((-2, -1)) - math.log(size * (size - 1))
+
+
+def redundancy(users: Tensor, items: Tensor) -> Tensor:
+    """Redundancy reduction term of Barlow Twins: Σ_{k≠l} C_kl² [zbontar2021barlow].
+
+    C is `specrec_core.losses.cross_correlation` of the pair.
+
+    Shapes: ``users (*, B, d)``, ``items (*, B, d)`` → ``(*,)``.
+    """
+    _check_rows(users, 2)
+    return _off_diagonal(losses.cross_correlation(users, items)).square().sum((-2, -1))
+
+
+def variance_covariance(
+    rows: Tensor, covariance: Strength = 0.04, *, target: float = 1.0, epsilon: float = 1e-4
+) -> Tensor:
+    """Variance term of VICReg plus ``covariance`` times its covariance term [bardes2022vicreg].
+
+    mean_k max(0, target − √(V_kk + ε)) + c · Σ_{k≠l} V_kl² / d, with V the covariance (over B − 1)
+    of the columns. The paper weighs the two 25 to 1.
+
+    Shapes: ``rows (*, B, d)`` → ``(*,)``.
+    """
+    _check_rows(rows, 2)
+    centred = rows - rows.mean(-2, keepdim=True)
+    v = centred.mT @ centred / (rows.shape[-2] - 1)
+    deviation = (v.diagonal(dim1=-2, dim2=-1) + epsilon).sqrt()
+    spread = F.relu(target - deviation).mean(-1)
+    return spread + covariance * _off_diagonal(v).square().sum((-2, -1)) / rows.shape[-1]
+
+
+def log_determinant(rows: Tensor, epsilon: float = 1.0) -> Tensor:
+    """−ln det(HᵀH + εI), the coding rate but for constants [yu2020learning].
+
+    Its gradient step multiplies s by 1 + 2η / (s² + ε): small singular values grow most. It has no
+    minimum unless the norms of the rows are held.
+
+    Shapes: ``rows (*, B, d)`` → ``(*,)``.
+    """
+    _check_rows(rows)
+    identity = torch.eye(rows.shape[-1], dtype=rows.dtype, device=rows.device)
+    return -torch.linalg.slogdet(rows.mT @ rows + epsilon * identity).logabsdet
+
+
+def cross_similarity(users: Tensor, items: Tensor) -> Tensor:
+    """Repulsion of the spectral contrastive loss [haochen2021provable].
+
+    Mean over b ≠ c of (u_bᵀ i_c)². Shapes: ``users (*, B, d)``, ``items (*, B, d)`` → ``(*,)``.
+    """
+    losses.check_pair(users, items)
+    _check_rows(users, 2)
+    size = users.shape[-2]
+    return _off_diagonal(users @ items.mT).square().sum((-2, -1)) / (size * (size - 1))
+
+
+def directau(
+    users: Tensor, items: Tensor, strength: Strength = 1.0, temperature: Strength = 2.0
+) -> Tensor:
+    """DirectAU: alignment + γ · mean uniformity of the two sides [wang2022directau]."""
+    even = (uniformity(users, temperature) + uniformity(items, temperature)) / 2
+    return losses.alignment(users, items) + strength * even
+
+
+def barlow_twins(users: Tensor, items: Tensor, strength: Strength = 5e-3) -> Tensor:
+    """Barlow Twins: invariance + λ · redundancy of the pair [zbontar2021barlow]."""
+    return losses.invariance(users, items) + strength * redundancy(users, items)
+
+
+def spectral_contrastive(users: Tensor, items: Tensor) -> Tensor:
+    """−2 mean u_bᵀi_b + mean over b ≠ c of (u_bᵀi_c)² [haochen2021provable]."""
+    return 2 * losses.inner_product(users, items) + cross_similarity(users, items)
+
+
+@dataclass(frozen=True)
+class Regularizer:
+    """A transform or a penalty with its settings: what stands between the batch and the loss.
+
+    Rows are divided by their norms if ``normalised`` (negatives too), transformed, shrunk (positive
+    pairs alone), and given to the loss; a penalty of those rows is then added ``strength`` times.
+    Evaluation knows nothing of this: it scores by the embeddings as they are.
+
+    Parameters
+    ----------
+    regularizer
+        ``none``; ``directspec`` with α = strength / B, so that on unit rows a strength of at most
+        1/3 is safe whatever the batch; ``directspec+``; or the penalty ``uniformity``, ``vicreg``,
+        ``log_determinant`` (mean of both sides), ``barlow_twins``, ``spectral_contrastive`` (of
+        the pair; they are the part of these objectives that balances).
+    strength, temperature, temperature_unrelated
+        Numbers, or tensors with one value per replica. The temperatures are τ (or τ₀ and τ₁ of
+        pairs that do and do not co-occur in train) of ``directspec+``, and t of ``uniformity``.
+    self_similarity
+        Of ``directspec+``.
+    shrink, shrink_variant
+        Scale and variant of `shrink`; 0 leaves rows as they are.
+
+    Raises
+    ------
+    ValueError
+        On unknown names, numbers out of range, or a setting that the regularizer does not have.
+    """
+
+    regularizer: str = "none"
+    strength: Strength = 0.0
+    temperature: Strength | None = None
+    temperature_unrelated: Strength | None = None
+    self_similarity: bool = True
+    normalised: bool = False
+    shrink: float = 0.0
+    shrink_variant: str = "official"
+    related: tuple[CoOccurrence, CoOccurrence] | None = None
+
+    def __post_init__(self) -> None:
+        settings = SimpleNamespace(**vars(self))
+        for name in PER_REPLICA:
+            value = getattr(self, name)
+            if isinstance(value, Tensor):
+                if not (value.isfinite() & (value >= 0)).all():
+                    raise ValueError(f"{name} is {value.tolist()}: expected numbers from 0")
+                setattr(settings, name, 1.0)  # in range: what is left to check is the rest
+        check_regularizer(settings)
+
+    def on(self, train: CSR) -> Regularizer:
+        """The same with the co-occurrences of users and of items in ``train``, where needed."""
+        if self.temperature_unrelated is None:
+            return self
+        both = CoOccurrence(train), CoOccurrence(transposed(train))
+        return dataclasses.replace(self, related=both)
+
+    def keep(self, replicas: Tensor) -> Regularizer:
+        """The same for the replicas at these positions alone."""
+        changes: dict[str, Any] = {}
+        for name in PER_REPLICA:
+            value = getattr(self, name)
+            if isinstance(value, Tensor) and value.dim():
+                changes[name] = value[replicas.to(value.device)]
+        return dataclasses.replace(self, **changes)
+
+    def loss(self, objective: Objective, rows: Sequence[Tensor], ids: Sequence[Tensor]) -> Tensor:
+        """Regularised loss ``(R,)`` of ``rows`` u, p, n as of an `Objective`.
+
+        ``ids`` are the users and items ``(R, B)`` of u and p.
+        """
+        u, p, n = (unit(x) for x in rows) if self.normalised else rows
+        if self.regularizer in TRANSFORMS:
+            u, p = self._transform(u, 0, ids[0]), self._transform(p, 1, ids[1])
+        if self.shrink:
+            u, p = (shrink(x, self.shrink, variant=self.shrink_variant) for x in (u, p))
+        value = objective(u, p, n)
+        if self.regularizer in PENALTIES:
+            value = value + self.strength * self._penalty(u, p)
+        return value
+
+    def _transform(self, rows: Tensor, side: int, ids: Tensor) -> Tensor:
+        if self.regularizer == "directspec":
+            return directspec(rows, self.strength / rows.shape[-2])
+        assert self.temperature is not None
+        return directspec_plus(
+            rows,
+            self.strength,
+            self.temperature,
+            temperature_unrelated=self.temperature_unrelated,
+            related=None if self.related is None else self.related[side](ids),
+            self_similarity=self.self_similarity,
+        )
+
+    def _penalty(self, users: Tensor, items: Tensor) -> Tensor:
+        if self.regularizer == "barlow_twins":
+            return redundancy(users, items)
+        if self.regularizer == "spectral_contrastive":
+            return cross_similarity(users, items)
+        if self.regularizer == "uniformity":
+            assert self.temperature is not None
+            sides = [uniformity(x, self.temperature) for x in (users, items)]
+        elif self.regularizer == "vicreg":
+            sides = [variance_covariance(x) for x in (users, items)]
+        else:
+            sides = [log_determinant(x) for x in (users, items)]
+        return (sides[0] + sides[1]) / 2
+
+
+def _spread(value: Strength) -> Strength:
+    """A value per replica, shaped to multiply ``(*, B, ·)``."""
+    return value[..., None, None] if isinstance(value, Tensor) else value
+
+
+def _check_rows(rows: Tensor, least: int = 1) -> None:
+    if rows.dim() < 2 or rows.shape[-2] < least:
+        raise ValueError(
+            f"rows has shape {tuple(rows.shape)}: expected (*, B, d) with B of at least {least}"
+            + (" (drop_last leaves out a last batch of one)" if least > 1 else "")
+        )
+
+
+def _diagonal(rows: Tensor) -> Tensor:
+    return torch.eye(rows.shape[-2], dtype=torch.bool, device=rows.device)
+
+
+def _off_diagonal(matrix: Tensor) -> Tensor:
+    return matrix.masked_fill(_diagonal(matrix), 0.0)
