@@ -16,7 +16,10 @@ from typing import Any
 
 from specrec_core import catalogue, records
 
-LIBRARIES = ("torch", "numpy", "scipy", "pandas", "matplotlib", "seaborn", "scikit-learn")
+LIBRARIES = (
+    "torch", "numpy", "scipy", "pandas", "scikit-learn", "gensim", "matplotlib", "seaborn",
+    "plotly",
+)  # fmt: skip
 # These change what is printed and checked around a chapter, and no number in it.
 ASIDE = ("book", "weaving", "made_from", "sweep", "progress")
 
