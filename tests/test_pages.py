@@ -48,6 +48,16 @@ def article(page: str) -> Tag:
     return found
 
 
+def drawn(page: str, profile: Path, *options: str) -> BeautifulSoup:
+    """The page as chromium has it at last, with its scripts run and no network to ask."""
+    assert BROWSER is not None
+    given = ["--headless", "--no-sandbox", f"--user-data-dir={profile}", *options]
+    given += ["--virtual-time-budget=60000", "--host-resolver-rules=MAP * ~NOTFOUND"]
+    command = [BROWSER, *given, "--dump-dom", (HTML / page).resolve().as_uri()]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=180, check=True)
+    return BeautifulSoup(done.stdout, "html.parser")
+
+
 def external(address: str | None) -> bool:
     return bool(address) and bool(re.match(r"(?:https?:)?//", str(address)))
 
@@ -86,6 +96,17 @@ def test_no_style_asks_the_network(style: str) -> None:
     for path in (HTML / "_static").rglob(style):
         outside = r"(?:url\(|@import)\s*['\"]?(?:https?:)?//"
         assert not re.search(outside, path.read_text("utf-8"))
+
+
+@each_page
+def test_only_pages_with_views_load_what_draws_them(page: str) -> None:
+    loaded = [str(tag.get("src")).partition("?")[0] for tag in parsed(page).find_all("script")]
+    script = [address for address in loaded if address.endswith("views.js")]
+    assert len(script) == bool(parsed(page).select(".specrec-view"))
+    for address in script:
+        assert ((HTML / page).parent / address).with_name("plotly.min.js").exists()
+    # What a view needs in Jupyter would ask the network, though nothing above sees it.
+    assert "cdn.plot.ly" not in (HTML / page).read_text("utf-8")
 
 
 @each_own_page
@@ -127,15 +148,25 @@ def test_every_formula_is_understood(page: str, tmp_path: Path) -> None:
     """MathJax, from the page's own files, knows every macro: it prints what it does not in red."""
     if not article(page).select(".math"):
         pytest.skip("no formulas")
-    assert BROWSER is not None
-    options = ["--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path}"]
-    options += ["--virtual-time-budget=60000", "--host-resolver-rules=MAP * ~NOTFOUND"]
-    command = [BROWSER, *options, "--dump-dom", (HTML / page).resolve().as_uri()]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=180, check=True)
-    dom = BeautifulSoup(done.stdout, "html.parser")
+    dom = drawn(page, tmp_path, "--disable-gpu")
     formulas = dom.select("article .math")
     plain = [formula.get_text() for formula in formulas if not formula.find("mjx-container")]
     assert formulas and not plain, "not typeset"
     errors = [str(error.get("data-mjx-error")) for error in dom.select("[data-mjx-error]")]
     unknown = [f.get_text() for f in dom.select('mjx-mtext[style*="red"], mtext[mathcolor="red"]')]
     assert not errors + unknown
+
+
+@pytest.mark.skipif(BROWSER is None, reason="no chromium here to draw the views")
+@each_own_page
+def test_every_view_is_drawn(page: str, tmp_path: Path) -> None:
+    """With plotly.js from the pages' own files; WebGL is that of chromium, without a GPU."""
+    views = len(article(page).select(".specrec-view"))
+    if not views:
+        pytest.skip("no views")
+    # A window so tall that none is too far away to be drawn.
+    webgl = ["--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"]
+    dom = drawn(page, tmp_path, *webgl, "--window-size=1000,30000")
+    notes = [note.get_text() for note in dom.select(".specrec-view-note:not([hidden])")]
+    assert not notes and len(dom.select(".specrec-view-live")) == views
+    assert len(dom.select(".specrec-view-live .js-plotly-plot")) == views
