@@ -67,9 +67,21 @@ def verdicts(chapter: str) -> list[Verdict]:
 
 def chapters() -> dict[str, Chapter]:
     """All chapters that have experiments, by name, in the order of the book."""
-    from specrec_core import part1_spectra
+    from specrec_core import (
+        part1_spectra,
+        part2_filters,
+        part4_proof,
+        part4_spikes,
+        part4_uses,
+    )
 
-    return {**part1_spectra.CHAPTERS}
+    return {
+        **part1_spectra.CHAPTERS,
+        **part2_filters.CHAPTERS,
+        **part4_spikes.CHAPTERS,
+        **part4_proof.CHAPTERS,
+        **part4_uses.CHAPTERS,
+    }
 
 
 def _chapter(name: str) -> Chapter:

@@ -71,6 +71,14 @@ def version(name: str) -> str:
     return synthetic.dcbm().version if name == "synthetic" else info(name).version
 
 
+def checksum(name: str) -> str:
+    """SHA-256 that stands for the files of a data set; errors as with `load`."""
+    if name == "synthetic":
+        return synthetic.dcbm().checksum
+    entry = info(name)
+    return _checksum(entry, list(_interaction_files(entry, None)[1].values()))
+
+
 @overload
 def load(  # type: ignore[overload-overlap]
     name: Literal["criteo", "avazu"],

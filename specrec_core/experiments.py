@@ -13,6 +13,7 @@ From a shell, with torch, numpy, scipy and pandas alone::
 from __future__ import annotations
 
 import platform
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -23,8 +24,10 @@ import torch
 from specrec_core import catalogue, datasets, records, spectra
 from specrec_core.evaluation import evaluate, popularity_groups
 from specrec_core.interactions import Interactions
+from specrec_core.item_metrics import head_and_tail, spike_metrics
 from specrec_core.models import MF, LightGCN
 from specrec_core.records import Experiment, Record, one_of
+from specrec_core.regularizers import Regularizer
 from specrec_core.studies import Study, measure
 from specrec_core.training import History, fit, track_spectra
 
@@ -92,6 +95,8 @@ def run(
     """
     one_of("profile", profile, catalogue.PROFILES)
     if isinstance(experiment, Study):
+        if device != "cpu":
+            print(f"{experiment.kind} is a study: it runs on the CPU, not on {device}", flush=True)
         return _studied(experiment, profile, progress)
     data = datasets.load(
         experiment.dataset, validation=experiment.validation, seed=experiment.split_seed
@@ -126,6 +131,9 @@ def run(
 
 def _studied(study: Study, profile: str, progress: bool) -> Record:
     found, seconds = measure(study, progress=progress)
+    about = {k: v for k, v in found[0].data.items() if all(m.data.get(k) == v for m in found)}
+    if study.version:
+        about |= {"version": study.version, "checksum": datasets.checksum(study.dataset)}
     return Record(
         experiment=study,
         metrics=_joined([{k: [v] for k, v in m.metrics.items()} for m in found]),
@@ -137,7 +145,7 @@ def _studied(study: Study, profile: str, progress: bool) -> Record:
         device=_device_name(torch.device("cpu")),
         profile=profile,
         versions=_versions(),
-        data=found[0].data,
+        data=about,
     )
 
 
@@ -146,9 +154,17 @@ def build(experiment: Experiment, data: Interactions, seeds: Sequence[int], devi
     e = experiment
     if e.model == "lightgcn":
         train = data.csr("train", device)
-        return LightGCN(train, e.dim, layers=e.layers, seeds=seeds, init_std=e.init_std)
-    model = MF(data.n_users, data.n_items, e.dim, seeds=seeds, init_std=e.init_std)
-    return model.to(device)
+        return LightGCN(
+            train,
+            e.dim,
+            layers=e.layers,
+            propagation=e.propagation,
+            seeds=seeds,
+            init=e.init,
+            init_std=e.init_std,
+        )
+    sizes = data.n_users, data.n_items
+    return MF(*sizes, e.dim, seeds=seeds, init=e.init, init_std=e.init_std).to(device)
 
 
 def train(
@@ -164,10 +180,23 @@ def train(
         model,
         data,
         loss=e.loss,
+        regularizer=Regularizer(
+            e.regularizer,
+            strength=e.strength,
+            temperature=e.temperature,
+            temperature_unrelated=e.temperature_unrelated,
+            self_similarity=e.self_similarity,
+            normalised=e.normalised,
+            shrink=e.shrink,
+            shrink_variant=e.shrink_variant,
+        ),
         optimizer=e.optimizer,
         learning_rate=e.learning_rate,
+        decay=e.decay,
         l2=e.l2,
+        l2_on=e.l2_on,
         batch_size=e.batch_size,
+        drop_last=e.drop_last,
         epochs=e.epochs,
         negatives=e.negatives,
         negative_distribution=e.negative_distribution,
@@ -175,6 +204,7 @@ def train(
         metric=e.metric,
         evaluate_every=e.evaluate_every,
         patience=e.patience,
+        select="best" if e.validation else "last",
         callbacks=(track_spectra,),
         progress=progress,
     )
@@ -192,15 +222,13 @@ def _run_replicas(
     spectrum = {f"initial {side}": s for side, s in _spectra(model).items()}
     history = train(experiment, data, model, progress=progress)
     spectrum.update(_spectra(model))
+    score = model.scorer()
+    truth, seen = data.csr("test", device), data.csr("train+validation", device)
     measured = evaluate(
-        model.scorer(),
-        data.csr("test", device),
-        data.csr("train+validation", device),
-        k=CUTS,
-        conventions=CONVENTIONS,
-        item_groups=groups,
-    )
-    metrics = {name: value.tolist() for name, value in measured.mean.items()}
+        score, truth, seen, k=CUTS, conventions=CONVENTIONS, item_groups=groups
+    ).mean
+    measured.update(head_and_tail(score, truth, seen, data.item_popularity, k=CUTS))
+    metrics = {name: value.tolist() for name, value in measured.items()}
     for side in ("users", "items", "scores"):
         metrics[f"effective rank of {side}"] = [
             float(spectra.effective_rank(torch.tensor(s, dtype=torch.float64)))
@@ -210,8 +238,10 @@ def _run_replicas(
         users, items = model()
         alignment = spectra.popularity_alignment(users, items, data.item_popularity)
     metrics["alignment with popularity"] = alignment.tolist()
-    best = f"validation {experiment.metric}"
-    metrics[best] = [max(series) for series in history.values[best]]
+    metrics.update(spike_metrics(items, data.item_popularity))
+    if experiment.validation:
+        best = f"validation {experiment.metric}"
+        metrics[best] = [max(series) for series in history.values[best]]
     return {"metrics": metrics, "history": history, "spectrum": spectrum}
 
 
@@ -233,6 +263,9 @@ def _rounded(rows: list[list[float]]) -> list[list[float]]:
 
 def _joined(parts: Sequence[dict[str, Any]]) -> dict[str, list[Any]]:
     """Lists per seed of several groups of replicas, one after the other."""
+    for part in parts:
+        if part.keys() != parts[0].keys():
+            raise ValueError(f"seeds differ in what they give: {set(part) ^ set(parts[0])}")
     return {key: _finite([x for part in parts for x in part[key]]) for key in parts[0]}
 
 
@@ -246,12 +279,17 @@ def _finite(value: Any) -> Any:
 
 
 def _versions() -> dict[str, str]:
-    return {
+    """Of Python and of the libraries that numbers come from; the last two where they were used."""
+    versions = {
         "python": platform.python_version(),
         "torch": torch.__version__,
         "numpy": np.__version__,
         "scipy": scipy.__version__,
     }
+    for name, module in (("scikit-learn", "sklearn"), ("gensim", "gensim")):
+        if sys.modules.get(module) is not None:
+            versions[name] = sys.modules[module].__version__
+    return versions
 
 
 def _device_name(device: torch.device) -> str:

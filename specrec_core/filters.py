@@ -21,8 +21,8 @@ from scipy.sparse.csgraph import connected_components
 from scipy.sparse.linalg import LinearOperator, svds
 from torch import Tensor
 
+from specrec_core.arguments import NEGATIVES, between, one_of, whole
 from specrec_core.graph import NormalisedAdjacency
-from specrec_core.records import NEGATIVES, between, one_of, whole
 
 Numbers = Any  # whatever torch.as_tensor takes
 Sparse = Any  # whatever scipy.sparse.csr_array takes: a sparse matrix or array
@@ -107,6 +107,8 @@ def expected_operator(
     between("negatives", negatives, 0.0, np.inf)
     one_of("distribution", distribution, NEGATIVES)
     matrix: Any = sp.csr_array(interactions, dtype=np.float64)
+    if not matrix.nnz:
+        raise ValueError("interactions are empty: expected at least one")
     users, items = matrix.sum(1), matrix.sum(0)
     uniform = np.full(matrix.shape[1], 1 / matrix.shape[1])
     left, right = users, uniform if distribution == "uniform" else items / matrix.sum()

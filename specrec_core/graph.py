@@ -65,7 +65,8 @@ class NormalisedAdjacency:
     def _product(self, x: Tensor) -> Tensor:
         if x.is_cuda:
             shape = (self.size, self.size)
-            matrix = torch.sparse_csr_tensor(self.offsets, self.indices, self.values, shape)
+            values = self.values.to(x.dtype)
+            matrix = torch.sparse_csr_tensor(self.offsets, self.indices, values, shape)
             return matrix @ x
         # On a CPU this is several times as fast as torch.sparse: a weighted sum of rows.
         return F.embedding_bag(

@@ -104,6 +104,11 @@ def cross_correlation(users: Tensor, items: Tensor) -> Tensor:
     dimension that is constant over the batch has no correlation and gives NaN.
     """
     check_pair(users, items)
+    if users.shape[-2] < 2:
+        raise ValueError(
+            f"users has shape {tuple(users.shape)}: expected at least two rows to correlate over "
+            "(drop_last leaves out a last batch of one)"
+        )
     columns = [
         x / torch.linalg.vector_norm(x, dim=-2, keepdim=True)
         for x in (users - users.mean(-2, keepdim=True), items - items.mean(-2, keepdim=True))

@@ -89,7 +89,7 @@ def recovery(
         "inter": float(between.max()) if len(between) else float("nan"),
         "accuracy": float(hit.mean()),
         "peaks": float(len(spikes.peaks)),
-        "spk": spikes.share,
+        "spk": spikes.share if spikes.reached else float("nan"),
     }
 
 

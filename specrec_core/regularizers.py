@@ -44,7 +44,7 @@ def directspec(rows: Tensor, strength: Strength) -> Tensor:
     Shapes: ``rows (*, B, d)`` → ``(*, B, d)``.
     """
     _check_rows(rows)
-    return rows - _spread(strength) * (rows @ (rows.mT @ rows))
+    return rows - _spread(strength, rows) * (rows @ (rows.mT @ rows))
 
 
 def directspec_plus(
@@ -79,7 +79,7 @@ def directspec_plus(
     """
     _check_rows(rows, 1 if self_similarity else 2)
     similarity = rows @ rows.mT
-    logits = _spread(temperature) * similarity
+    logits = _spread(temperature, rows) * similarity
     if (related is None) != (temperature_unrelated is None):
         raise ValueError(
             f"related is {'None' if related is None else 'given'} and temperature_unrelated is "
@@ -91,10 +91,10 @@ def directspec_plus(
                 f"related has shape {tuple(related.shape)} and dtype {related.dtype}: expected "
                 f"{tuple(similarity.shape)} of torch.bool"
             )
-        logits = torch.where(related, logits, _spread(temperature_unrelated) * similarity)
+        logits = torch.where(related, logits, _spread(temperature_unrelated, rows) * similarity)
     if not self_similarity:
         logits = logits.masked_fill(_diagonal(rows), -math.inf)
-    return rows - _spread(strength) * (torch.softmax(logits, -1) @ rows)
+    return rows - _spread(strength, rows) * (torch.softmax(logits, -1) @ rows)
 
 
 def shrink(rows: Tensor, scale: Strength, *, variant: str = "official") -> Tensor:
@@ -108,8 +108,8 @@ def shrink(rows: Tensor, scale: Strength, *, variant: str = "official") -> Tenso
     one_of("variant", variant, ("official", "unit"))
     _check_rows(rows)
     if variant == "unit":
-        return _spread(scale) * unit(rows)
-    return _spread(scale) * torch.linalg.vector_norm(rows, dim=-1, keepdim=True) * rows
+        return _spread(scale, rows) * unit(rows)
+    return _spread(scale, rows) * torch.linalg.vector_norm(rows, dim=-1, keepdim=True) * rows
 
 
 def uniformity(rows: Tensor, temperature: Strength = 2.0, *, variant: str = "pairs") -> Tensor:
@@ -125,7 +125,7 @@ def uniformity(rows: Tensor, temperature: Strength = 2.0, *, variant: str = "pai
     one_of("variant", variant, ("pairs", "rows"))
     _check_rows(rows, 2)
     h, size = unit(rows), rows.shape[-2]
-    exponents = _spread(temperature) * (2 * (h @ h.mT) - 2)
+    exponents = _spread(temperature, rows) * (2 * (h @ h.mT) - 2)
     if variant == "rows":
         return exponents.logsumexp(-1).mean(-1) - math.log(size)
     exponents = exponents.masked_fill(_diagonal(rows), -math.inf)
@@ -203,7 +203,7 @@ def spectral_contrastive(users: Tensor, items: Tensor) -> Tensor:
     return 2 * losses.inner_product(users, items) + cross_similarity(users, items)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Regularizer:
     """A transform or a penalty with its settings: what stands between the batch and the loss.
 
@@ -280,7 +280,9 @@ class Regularizer:
             u, p = (shrink(x, self.shrink, variant=self.shrink_variant) for x in (u, p))
         value = objective(u, p, n)
         if self.regularizer in PENALTIES:
-            value = value + self.strength * self._penalty(u, p)
+            strength = self.strength
+            strength = strength.to(value) if isinstance(strength, Tensor) else strength
+            value = value + strength * self._penalty(u, p)
         return value
 
     def _transform(self, rows: Tensor, side: int, ids: Tensor) -> Tensor:
@@ -311,9 +313,9 @@ class Regularizer:
         return (sides[0] + sides[1]) / 2
 
 
-def _spread(value: Strength) -> Strength:
-    """A value per replica, shaped to multiply ``(*, B, ·)``."""
-    return value[..., None, None] if isinstance(value, Tensor) else value
+def _spread(value: Strength, rows: Tensor) -> Strength:
+    """A value per replica, shaped to multiply ``rows (*, B, ·)``, in their precision and place."""
+    return value.to(rows)[..., None, None] if isinstance(value, Tensor) else value
 
 
 def _check_rows(rows: Tensor, least: int = 1) -> None:

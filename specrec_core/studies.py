@@ -14,7 +14,9 @@ from __future__ import annotations
 
 import hashlib
 import importlib
+import inspect
 import json
+import math
 import operator
 import re
 import time
@@ -25,6 +27,7 @@ from typing import Any
 from specrec_core.progress import bar
 
 PLANTED = "planted"  # the data set of studies that make their own data
+RESERVED = {"seed", "progress"}
 
 
 @dataclass
@@ -70,6 +73,8 @@ class Study:
         **settings: Any,
     ) -> Study:
         """A study with its settings by name: numbers, texts, truth values or lists of them."""
+        for name in RESERVED & set(settings):
+            raise ValueError(f"{name} is a setting: expected another name, a study has its own")
         arguments = tuple((name, _frozen(name, settings[name])) for name in sorted(settings))
         return cls(kind, dataset, version, tuple(operator.index(s) for s in seeds), arguments)
 
@@ -133,13 +138,16 @@ def measure(study: Study, *, progress: bool = True) -> tuple[list[Measured], lis
         raise ValueError(f"kind is {study.kind!r}: {error}") from error
     if study.version:
         _check_version(study)
+    given = {"dataset": study.dataset, "progress": progress, **study.settings}
+    try:
+        inspect.signature(find).bind(seed=0, **given)
+    except TypeError as error:
+        raise ValueError(f"settings of {study.kind} do not fit it: {error}") from error
     found, seconds = [], []
     with bar(study.seeds, study.kind, progress and len(study.seeds) > 1) as seeds:
         for seed in seeds:
             started = time.perf_counter()
-            found.append(
-                find(dataset=study.dataset, seed=seed, progress=progress, **study.settings)
-            )
+            found.append(find(seed=seed, **given))
             seconds.append(time.perf_counter() - started)
     return found, seconds
 
@@ -158,6 +166,8 @@ def _check_version(study: Study) -> None:
 def _frozen(name: str, value: Any) -> Any:
     if isinstance(value, list | tuple):
         return tuple(_frozen(name, v) for v in value)
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError(f"{name} is {value!r}: expected a finite number")
     if value is None or not isinstance(value, bool | int | float | str):
         raise ValueError(
             f"{name} is {value!r}: expected a number, a text, a truth value or a list of them"

@@ -56,7 +56,7 @@ class Estimate:
     Time is taken as proportional to training interactions × dimension × negatives × epochs run,
     with one constant per model and kind of device (the median over records), and the epochs run as
     the median share of the budget that early stopping left. A study is expected to take what the
-    studies of its kind took, the median per seed.
+    studies of its kind took on its data, or else on any, the median per seed.
     """
 
     def __init__(self, past: Sequence[Record], device: str) -> None:
@@ -66,7 +66,8 @@ class Estimate:
         for r in past:
             e = r.experiment
             if isinstance(e, Study):
-                self.rates.setdefault(e.kind, []).extend(r.seconds)
+                for key in (e.kind, f"{e.kind} {e.dataset}"):
+                    self.rates.setdefault(key, []).extend(r.seconds)
                 continue
             self.sizes[e.dataset] = r.data["train"]
             shares.extend(ran / e.epochs for ran in r.epochs_run)
@@ -85,7 +86,7 @@ class Estimate:
     def seconds(self, e: Work) -> float | None:
         """For all seeds together, one after another; None where no record tells."""
         if isinstance(e, Study):
-            known = self.rates.get(e.kind)
+            known = self.rates.get(f"{e.kind} {e.dataset}") or self.rates.get(e.kind)
             return statistics.median(known) * len(e.seeds) if known else None
         if e.model not in self.rates or e.dataset not in self.sizes:
             return None
@@ -135,7 +136,7 @@ def sweep(
 
 
 # What one experiment may do wrong; anything else is a mistake in the library and stops the sweep.
-FAILURES = (FloatingPointError, ValueError, OSError, MemoryError, RuntimeError)
+FAILURES = (FloatingPointError, ValueError, OSError, MemoryError, RuntimeError, ImportError)
 
 
 def _failed(key: str, error: BaseException, failed: dict[str, str]) -> None:

@@ -234,7 +234,10 @@ def _marks(frame: Frame, look: Look, n: int) -> dict[str, NDArray[np.int64]]:
     given = look.highlight if frame.highlight is None else frame.highlight
     out = {}
     for name, rows in (given or {}).items():
-        array = np.asarray(rows, dtype=np.int64).reshape(-1)
+        array = np.asarray(rows).reshape(-1)
+        if len(array) and array.dtype.kind not in "iu":
+            raise ValueError(f"highlight: {name!r} is of {array.dtype}, expected numbers of rows")
+        array = array.astype(np.int64)
         if len(array) and not (0 <= array.min() and array.max() < n):
             raise ValueError(f"highlight: {name!r} has rows outside 0 … {n - 1}")
         out[name] = array

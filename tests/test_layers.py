@@ -15,19 +15,32 @@ FLOORS = [  # from the top to the bottom; nothing imports from its own line or a
     ["experiments"],
     ["part*"],
     ["catalogue"],
+    ["proof_claims", "spike_claims", "use_claims"],
     ["claims"],
+    ["study_ranking"],
+    ["study_uses"],
+    ["study_planted", "study_spikes"],
     ["training"],
-    ["models"],
-    ["graph"],
-    ["report"],
+    ["models", "filters", "regularizers"],
+    ["item_metrics", "item_names"],
+    ["rays", "recovery"],
+    ["blockmodel", "spikes", "stability"],
+    ["factorisation"],
+    ["graph", "cooccurrence", "norms", "report"],
     ["evaluation"],
     ["ranking", "sampling", "losses", "spectra"],
     ["datasets"],
     ["synthetic", "fetching", "clicks"],
+    ["playlists"],
+    ["propensities"],
     ["registry"],
     ["readers"],
+    ["views"],
+    ["view_frames"],
+    ["view_stills"],
+    ["view_groups"],
     ["interactions", "records", "figures"],
-    ["studies"],
+    ["studies", "arguments"],
     ["progress"],
 ]
 
@@ -70,7 +83,7 @@ def test_experiments_need_torch_numpy_scipy_and_pandas_alone():
     run("""
 import sys
 for name in ("tqdm", "pooch", "requests", "matplotlib", "seaborn", "sklearn", "IPython",
-             "papermill", "nbformat", "jupytext", "myst_nb", "yaml"):
+             "papermill", "nbformat", "jupytext", "myst_nb", "yaml", "gensim", "plotly", "PIL"):
     sys.modules[name] = None  # an import of it fails, as where it is not installed
 from specrec_core import catalogue, experiments, sweep
 from specrec_core.records import Experiment

@@ -578,6 +578,8 @@ def test_an_experiment_runs_to_its_last_epoch_without_validation(data, tmp_path,
     assert last == pytest.approx(record.metrics["ndcg@10"], rel=1e-6)
     assert not any(name.startswith("validation") for name in record.metrics)
     assert records.read(record.save(tmp_path)) == record
+    again = experiments.run(wanted.with_(seeds=(0,)), progress=False)
+    assert again.spectrum["users"][0] == record.spectrum["users"][0]
     for change in (
         dict(strength=0.5), dict(temperature=2.0), dict(temperature_unrelated=None),
         dict(self_similarity=False), dict(shrink=0.25), dict(shrink_variant="unit"),
