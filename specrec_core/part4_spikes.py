@@ -147,7 +147,8 @@ CHAPTERS = {
                 for f in (16, 64)
             ),
             Claim(
-                "So they are with 1,500 items each, drawn at random",
+                "With 1,500 items each, drawn at random, song tables are still spikier than "
+                "film tables at f = 64",
                 tuple(f"{name}, sizes" for name in SIZED),
                 spikier(
                     "spk of 1500 rows",
@@ -157,7 +158,7 @@ CHAPTERS = {
                     },
                 ),
                 source="our expectation before the runs",
-                note="f = 64; so the number of items is most of the reason",
+                note="the number of items is most of the reason",
             ),
             Claim(
                 "At f = 64, norms inside spikes spread more in every table of music than in those "

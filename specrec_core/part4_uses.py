@@ -75,7 +75,7 @@ CHOSEN = {  # position in its grid with the best validation NDCG@20; see the cla
     ("lightgcn", "lastfm-hetrec"): 2,
     ("lightgcn", "cornell-yes1k"): 1,
     ("directspec", "lastfm-hetrec"): 2,
-    ("directspec", "cornell-yes1k"): 1,
+    ("directspec", "cornell-yes1k"): 3,
 }
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from functools import cache
 from itertools import pairwise
@@ -63,8 +63,9 @@ def short(name: str) -> str:
     return name.replace(" distinct", "").replace(" repeats", " (repeats)")
 
 
-def _span(values: Mapping[str, float]) -> str:
-    return f"{min(values.values()):.2f} to {max(values.values()):.2f}"
+def _span(values: Collection[float]) -> str:
+    low, *_, high = sorted((*values, *values))
+    return f"{low:.2f}" if low == high else f"{low:.2f} to {high:.2f}"
 
 
 def few_peaks(f: int) -> Test:
@@ -75,7 +76,7 @@ def few_peaks(f: int) -> Test:
         holds = max(share.values()) < 1.0
         few = [short(name) for name, value in share.items() if value < 1.0]
         which = "all" if holds else ", ".join(few) or "none"
-        return holds, f"{_span(share)} per cent; below 1: {which}"
+        return holds, f"{_span(share.values())} per cent; below 1: {which}"
 
     return test
 
@@ -104,11 +105,8 @@ def spikier(metric: str, groups: Mapping[str, tuple[str, ...]]) -> Test:
             (kind, [_mean(records[name], metric) for name in names])
             for kind, names in groups.items()
         )
-        said = (
-            f"{less} {min(left):.2f} to {max(left):.2f}",
-            f"{more} {min(right):.2f} to {max(right):.2f}",
-        )
-        return max(left) < min(right), ", ".join(said) + " per cent"
+        said = f"{less} {_span(left)}, {more} {_span(right)} per cent"
+        return max(left) < min(right), said
 
     return test
 
@@ -117,7 +115,7 @@ def longer_in_music(records: Mapping[str, Record]) -> tuple[bool, str]:
     spread = {name: _mean(record, "spread inside spikes@64") for name, record in records.items()}
     films = {label(*each): spread.pop(label(*each)) for each in FILMS}
     holds = min(spread.values()) > max(films.values())
-    return holds, f"music {_span(spread)}, films {_span(films)}"
+    return holds, f"music {_span(spread.values())}, films {_span(films.values())}"
 
 
 def below_chance(records: Mapping[str, Record]) -> tuple[bool, str]:

@@ -167,8 +167,11 @@ def members(table: Array, spikes: Spikes) -> Tensor:
     axes = directions(rows, norms, scale, heads).T
     labels = torch.full_like(norms, -1, dtype=torch.int64)
     every = has_direction(norms, spikes.negligible).nonzero().squeeze(1)
-    for some in every.split(max(1, _setting(CHUNK, rows) // heads.shape[0])):
-        cosine, nearest = (directions(rows, norms, scale, some) @ axes).max(dim=1)
+    size = max(1, _setting(CHUNK, rows) // heads.shape[0])
+    work = axes.new_empty(min(size, every.shape[0]), heads.shape[0])  # memory taken once
+    for some in every.split(size):
+        unit = directions(rows, norms, scale, some)
+        cosine, nearest = torch.mm(unit, axes, out=work[: some.shape[0]]).max(dim=1)
         labels[some] = nearest.masked_fill(cosine <= spikes.cos, -1)
     labels[heads] = torch.arange(heads.shape[0], device=rows.device)  # whatever rounding says
     return labels
@@ -264,8 +267,9 @@ def _cover(unit: Tensor, free: Tensor, heads: Tensor, cos: float, chunk: int) ->
     """Rows that each of ``heads (p, f)`` is the first to cover, ``(p,)``; they lose ``free``."""
     gained = torch.zeros(heads.shape[0], dtype=torch.int64, device=unit.device)
     size = max(1, chunk // heads.shape[0])
+    work = unit.new_empty(min(size, unit.shape[0]), heads.shape[0])  # memory taken once
     for rows, open_ in zip(unit.split(size), free.split(size), strict=True):
-        cosine = rows @ heads.T
+        cosine = torch.mm(rows, heads.T, out=work[: rows.shape[0]])
         hit = ((cosine.amax(dim=1) > cos) & open_).nonzero().squeeze(1)
         first = (cosine[hit] > cos).to(torch.uint8).argmax(dim=1)  # of equal maxima the first
         gained += first.bincount(minlength=heads.shape[0])
