@@ -144,7 +144,7 @@ def _studied(study: Study, profile: str, progress: bool) -> Record:
         seconds=[round(s, 3) for s in seconds],
         device=_device_name(torch.device("cpu")),
         profile=profile,
-        versions=_versions(),
+        versions=_versions("sklearn", "gensim"),
         data=about,
     )
 
@@ -278,18 +278,16 @@ def _finite(value: Any) -> Any:
     return value
 
 
-def _versions() -> dict[str, str]:
-    """Of Python and of the libraries that numbers come from; the last two where they were used."""
+def _versions(*further: str) -> dict[str, str]:
+    """Of Python and of the libraries that numbers come from; of ``further`` ones where loaded."""
     versions = {
         "python": platform.python_version(),
         "torch": torch.__version__,
         "numpy": np.__version__,
         "scipy": scipy.__version__,
     }
-    for name, module in (("scikit-learn", "sklearn"), ("gensim", "gensim")):
-        if sys.modules.get(module) is not None:
-            versions[name] = sys.modules[module].__version__
-    return versions
+    loaded = [name for name in further if sys.modules.get(name) is not None]
+    return versions | {name: sys.modules[name].__version__ for name in loaded}
 
 
 def _device_name(device: torch.device) -> str:

@@ -1,13 +1,22 @@
 """What chapter 11 measures, against slow references written from the formulas."""
 
 import itertools
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 from scipy import sparse, stats
 
-from specrec_core import datasets, part4_uses, spikes, study_ranking, study_spikes, study_uses
+from specrec_core import (
+    datasets,
+    part4_uses,
+    spikes,
+    study_ranking,
+    study_spikes,
+    study_uses,
+    use_claims,
+)
 from specrec_core.factorisation import truncated_svd
 from specrec_core.graph import ppmi
 from specrec_core.interactions import CSR
@@ -331,3 +340,38 @@ def test_every_choice_is_one_of_its_grid():
 def test_versions_are_those_at_hand():
     for name, version in part4_uses.VERSIONS.items():
         assert datasets.version(name) == version
+
+
+def fake(metrics, **history):
+    return SimpleNamespace(metrics=metrics, history=history)
+
+
+def test_claims_fall_as_the_records_say():
+    both = {"norm against strength, f=64": [0.9, 0.9]}
+    one = {"norm against strength, f=64": [0.8, 0.9]}
+    assert use_claims.tracks("strength", 0.86)({"degree a": fake(both)})[0]
+    assert not use_claims.tracks("strength", 0.86)({"degree a": fake(both), "b": fake(one)})[0]
+
+    found = {"elbow": [8.0], "elbow over K": [1.5]}
+    assert use_claims.elbow_finds_communities({"planted K=5": fake(found)})[0]
+    found = {"elbow": [8.0, 8.0], "elbow over K": [1.5, 1.6]}
+    assert not use_claims.elbow_finds_communities({"planted K=5": fake(found)})[0]
+
+    curves = {"f": [[8, 16]], "validation γ=0": [[0.99, 1.0]], "validation γ=1": [[1.0, 0.9]]}
+    assert use_claims.elbow_is_accurate({"r a": fake({"elbow": [8.0]}, **curves)})[0]
+    assert not use_claims.elbow_is_accurate({"r a": fake({"elbow": [16.0]}, **curves)})[0]
+
+    chosen = {"γ chosen, ndcg@20": [0.3], "γ=0, ndcg@20": [0.2], "γ=1, ndcg@20": [0.25],
+              "γ chosen, power": [0.5]}  # fmt: skip
+    assert use_claims.between_is_better({"r a": fake(chosen)}) == (True, "a: γ = 0.5")
+    assert not use_claims.between_is_better({"r a": fake(chosen | {"γ=1, ndcg@20": [0.3]})})[0]
+
+    spk = {"svd a": fake({"spk of frequent items": [1.0]}),
+           "bpr a": fake({"spk of frequent items": [2.0]})}  # fmt: skip
+    assert use_claims.spikier("svd a", ["bpr a"])(spk)[0]
+    assert not use_claims.spikier("bpr a", ["svd a"])(spk)[0]
+
+    grid = {"tuning bpr a x": fake({"validation ndcg@20": [0.1]}),
+            "tuning bpr a y": fake({"validation ndcg@20": [0.2]})}  # fmt: skip
+    assert use_claims.best_of_grids({("bpr", "a"): "tuning bpr a y"})(grid)[0]
+    assert not use_claims.best_of_grids({("bpr", "a"): "tuning bpr a x"})(grid)[0]
