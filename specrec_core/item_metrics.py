@@ -44,7 +44,8 @@ def spike_metrics(items: Tensor, popularity: np.ndarray) -> dict[str, list[float
     - ``energy in the mean of …`` (frequent items alone): the share of Σ‖e‖² that the mean row
       accounts for. Where it is large the table is a cone: any two rows of it have a large cosine.
 
-    NaN where a number is not defined: no such spike, equal norms, fewer than two items, all zero.
+    NaN where a number is not defined: half of the rows zero, no such spike, equal norms, fewer than
+    two items.
     ``popularity`` is the training interactions of each item, ``(n,)``; ValueError for other shapes.
     """
     if popularity.shape != items.shape[-2:-1]:
