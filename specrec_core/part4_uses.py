@@ -234,8 +234,8 @@ CHAPTERS = {
             ),
             *(
                 Comparison(
-                    f"{name}: overlap of lists of {k} by {similarity}, candidates: {candidates}, "
-                    f"norm group {group} (0 to 4), all contexts against half of them",
+                    f"{name}, {similarity}, candidates: {candidates}, K = {k}: overlap for the "
+                    f"{'longest' if group else 'shortest'} fifth",
                     f"stability {name}",
                     f"{similarity} {candidates} k={k} group={group} share=100",
                     Reported.lookup(
@@ -244,7 +244,7 @@ CHAPTERS = {
                     ),
                     tolerance=0.1,
                     digits=3,
-                    note="another half was drawn",
+                    note="all contexts against half; another half was drawn",
                 )
                 for name, similarity, candidates, k in (
                     ("cornell-yes1k", "dot", "group", 500),
