@@ -176,7 +176,7 @@ CHAPTERS = {
                     every_seed(label, "slope", -0.55, -0.45),
                     source="first-order formula",
                     note="distance from the ray over noise-free length; chosen when the root mean "
-                    "square of the tangent had proved unstable at the base",
+                    "square of the tangent had proved unstable at the base; the band was then narrowed",
                 )
                 for label, (law, degree) in ANGLES.items()
             ),
@@ -229,6 +229,8 @@ CHAPTERS = {
                 tuple(f"ppmi m={m}" for m in PLAYLISTS),
                 flattens,
                 source="proposition on PMI",
+                note="against counts of the same playlists; a first version of this test compared "
+                "different numbers of playlists",
             ),
             Claim(
                 "Spk does not tell blobs from spikes",
