@@ -176,7 +176,8 @@ CHAPTERS = {
                     every_seed(label, "slope", -0.55, -0.45),
                     source="first-order formula",
                     note="distance from the ray over noise-free length; chosen when the root mean "
-                    "square of the tangent had proved unstable at the base; the band was then narrowed",
+                    "square of the tangent had proved unstable at the base; the band was narrowed "
+                    "then",
                 )
                 for label, (law, degree) in ANGLES.items()
             ),
