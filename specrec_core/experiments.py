@@ -25,7 +25,9 @@ from specrec_core import catalogue, datasets, records, spectra
 from specrec_core.evaluation import evaluate, popularity_groups
 from specrec_core.interactions import Interactions
 from specrec_core.item_metrics import head_and_tail, spike_metrics
+from specrec_core.losses import unit
 from specrec_core.models import MF, LightGCN
+from specrec_core.ranking import Score
 from specrec_core.records import Experiment, Record, one_of
 from specrec_core.regularizers import Regularizer
 from specrec_core.studies import Study, measure
@@ -33,6 +35,7 @@ from specrec_core.training import History, fit, track_spectra
 
 CUTS = (10, 20)
 CONVENTIONS = ("standard", "truncated", "eleven")
+BY_COSINE = {f"{name}@{k}" for name in ("ndcg", "recall") for k in CUTS}
 
 
 def obtain(
@@ -229,6 +232,10 @@ def _run_replicas(
     ).mean
     measured.update(head_and_tail(score, truth, seen, data.item_popularity, k=CUTS))
     metrics = {name: value.tolist() for name, value in measured.items()}
+    if experiment.normalised or experiment.loss == "alignment":
+        # Trained on angles, tested on inner products: what angles would have given.
+        by_angle = evaluate(cosine_scorer(model), truth, seen, k=CUTS).mean
+        metrics |= {f"{n}, by cosine": v.tolist() for n, v in by_angle.items() if n in BY_COSINE}
     for side in ("users", "items", "scores"):
         metrics[f"effective rank of {side}"] = [
             float(spectra.effective_rank(torch.tensor(s, dtype=torch.float64)))
@@ -243,6 +250,13 @@ def _run_replicas(
         best = f"validation {experiment.metric}"
         metrics[best] = [max(series) for series in history.values[best]]
     return {"metrics": metrics, "history": history, "spectrum": spectrum}
+
+
+@torch.no_grad()
+def cosine_scorer(model: MF) -> Score:
+    """As `MF.scorer`, of final embeddings divided by their norms."""
+    users, items = (unit(x) for x in model())
+    return lambda ids: users[:, ids] @ items.mT
 
 
 @torch.no_grad()

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 
 from specrec_core.catalogue import SYNTHETIC, Chapter, Suite
 from specrec_core.claims import Claim, show
+from specrec_core.part2_results import results_suite
 from specrec_core.records import Experiment, Record
 
 # Positives alone, by gradient descent on batches: rates are those of the reference runs, large
@@ -101,5 +102,10 @@ CHAPTERS = {
     "03_high_pass": Chapter(title="What do negatives do to the spectrum?", datasets=("citeulike",)),
     "04_directspec": Chapter(
         title="Can we balance the spectrum directly?", datasets=("citeulike",)
+    ),
+    "05_directspec_results": Chapter(
+        title="How much does a balanced spectrum bring?",
+        datasets=("citeulike",),
+        suite=results_suite,
     ),
 }
