@@ -1,7 +1,8 @@
 """Run the records that are missing: within a time budget, resumable at any moment.
 
 Each experiment's record is written when it ends, so a sweep may be killed whenever one likes: it
-loses the experiment under way, and the next sweep starts with what is still missing.
+loses what is under way (on a CPU a seed, on a GPU an experiment), and the next sweep starts with
+what is still missing.
 """
 
 from __future__ import annotations
@@ -17,11 +18,10 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 
-from specrec_core import catalogue, records
+from specrec_core import catalogue, parts, records
+from specrec_core.parts import Work
 from specrec_core.records import Experiment, Record
 from specrec_core.studies import Study
-
-Work = Experiment | Study
 
 
 def wanted(only: Sequence[str] = ()) -> dict[str, Work]:
@@ -107,20 +107,20 @@ def sweep(
     An experiment that fails is reported and does not stop the others. With a ``budget`` in
     seconds, one that should take longer than what is left is passed over, and what is still under
     way at the end is dropped. ``workers`` above 1 spreads experiments over processes, one thread
-    each.
+    each. On a CPU an experiment runs seed by seed, see `specrec_core.parts`.
     """
     left = missing(experiments)
     estimate = Estimate(list(records.known()), device)
     order = sorted(left, key=lambda key: estimate.seconds(left[key]) or float("inf"))
     report(left, estimate)
-    todo = [(key, left[key]) for key in order]
+    todo = [step for key in order for step in _steps(key, left[key], device)]
     failed: dict[str, str] = {}
     try:
         if workers == 1 and budget is None:
-            for number, (key, experiment) in enumerate(todo, 1):
+            for number, (key, part, whole) in enumerate(todo, 1):
                 print(f"[{number}/{len(todo)}] {key}", flush=True)
                 try:
-                    _run_one(experiment, device, None)
+                    _run_one(part, whole, device, None)
                 except FAILURES as error:
                     _failed(key, error, failed)
         else:
@@ -144,19 +144,36 @@ def _failed(key: str, error: BaseException, failed: dict[str, str]) -> None:
     print(f"FAILED {key}: {failed[key]}", file=sys.stderr, flush=True)
 
 
-def _run_one(experiment: Work, device: str, threads: int | None) -> str:
+Step = tuple[str, Work, Work]
+"""Key, what is to be run, and the experiment that it is a seed of (or itself)."""
+
+
+def _steps(key: str, whole: Work, device: str) -> list[Step]:
+    if device != "cpu" or len(whole.seeds) == 1:
+        return [(key, whole, whole)]
+    return [(f"{key}, seed {part.seeds[0]}", part, whole) for part in parts.seeds_of(whole)]
+
+
+def _run_one(part: Work, whole: Work, device: str, threads: int | None) -> None:
+    """Run it, unless another process has done so meanwhile."""
     import torch
 
     from specrec_core import experiments
 
     if threads is not None:
         torch.set_num_threads(threads)
-    record = experiments.run(experiment, device=device, progress=threads is None)
-    return str(record.save())
+    if records.find(whole) is not None:
+        return
+    if part == whole:
+        experiments.run(whole, device=device, progress=threads is None).save()
+        return
+    if parts.find(part) is None:
+        experiments.run(part, device=device, progress=threads is None).save(parts.folder())
+    parts.assemble(whole)
 
 
 def _in_processes(
-    todo: list[tuple[str, Work]],
+    todo: list[Step],
     device: str,
     workers: int,
     ends: float | None,
@@ -165,18 +182,18 @@ def _in_processes(
     """Run experiments in processes of their own, so that one under way can be ended cleanly."""
     context = multiprocessing.get_context("spawn")
     pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_die_with_parent)
-    running: dict[Future[str], str] = {}
+    running: dict[Future[None], str] = {}
     waiting, total, started = list(todo), len(todo), 0
     threads = 1 if workers > 1 else None
     try:
         while waiting or running:
             while waiting and len(running) < workers:
-                key, experiment = waiting.pop(0)
+                key, part, whole = waiting.pop(0)
                 started += 1
-                if not _fits(key, experiment, device, ends):
+                if not _fits(key, part, device, ends):
                     continue
                 print(f"[{started}/{total}] {key}", flush=True)
-                running[pool.submit(_run_one, experiment, device, threads)] = key
+                running[pool.submit(_run_one, part, whole, device, threads)] = key
             if not running:
                 break
             limit = None if ends is None else max(0.0, ends - time.monotonic())

@@ -1,5 +1,6 @@
 """A sweep does what is missing, keeps what is done, and may be killed at any moment."""
 
+import dataclasses
 import os
 import signal
 import subprocess
@@ -8,7 +9,7 @@ import time
 
 import pytest
 
-from specrec_core import catalogue, experiments, records, sweep, synthetic
+from specrec_core import catalogue, experiments, parts, records, sweep, synthetic
 from specrec_core.catalogue import Chapter
 from specrec_core.records import Experiment
 
@@ -64,7 +65,8 @@ def test_sweep_runs_only_what_is_missing(results, capsys):
     before = (results / f"{small().name}.json").stat().st_mtime_ns
     assert sweep.sweep(plan) == 0
     assert (results / f"{small().name}.json").stat().st_mtime_ns == before
-    assert "[1/1] c/b" in capsys.readouterr().out
+    assert "[2/2] c/b, seed 1" in capsys.readouterr().out
+    assert not (results / "seeds").exists()
 
 
 def test_a_spent_budget_stops_the_sweep(results, capsys):
@@ -83,7 +85,31 @@ def test_an_experiment_that_fails_does_not_stop_the_others(results, capsys):
     }
     assert sweep.sweep(plan) == 1
     assert records.find(small()) is not None
-    assert "failed c/bad: FloatingPointError" in capsys.readouterr().out
+    assert "failed c/bad, seed 0: FloatingPointError" in capsys.readouterr().out
+
+
+def test_seeds_joined_are_the_record_of_all_together(results):
+    whole = small(seeds=(3, 1, 2))
+    together = experiments.run(whole, progress=False)
+    made = [experiments.run(part, progress=False) for part in parts.seeds_of(whole)]
+    assert without_time(parts.joined(whole, made)) == without_time(together)
+    with pytest.raises(ValueError, match="in this order"):
+        parts.joined(whole, made[::-1])
+    old = dataclasses.replace(made[0], versions={**made[0].versions, "torch": "0.1"})
+    with pytest.raises(ValueError, match="versions differs between the seeds"):
+        parts.joined(whole, [old, *made[1:]])
+
+
+def test_a_seed_that_is_done_is_not_run_again(results, monkeypatch):
+    whole = small(seeds=(0, 1, 2))
+    first = parts.seeds_of(whole)[0]
+    experiments.run(first, progress=False).save(parts.folder())
+    assert records.find(whole) is None and parts.assemble(whole) is None
+    ran, run = [], experiments.run
+    monkeypatch.setattr(experiments, "run", lambda e, **k: ran.append(e.seeds) or run(e, **k))
+    assert sweep.sweep({"c/a": whole}) == 0
+    assert ran == [(1,), (2,)]
+    assert len(records.find(whole).seconds) == 3 and parts.find(first) is None
 
 
 def test_what_does_not_fit_the_budget_is_passed_over(results, capsys):

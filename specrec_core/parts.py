@@ -1,0 +1,97 @@
+"""One record from several: seeds that ran by themselves, joined when all of them are there.
+
+On a CPU, where replicas gain nothing from training together, a sweep runs each seed of an
+experiment as an experiment of its own. What a seed left is kept beside the records until the last
+one is done; so a sweep that is killed loses one seed, and seeds spread over processes.
+
+This module imports no torch.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from specrec_core import records
+from specrec_core.records import Experiment, Record
+from specrec_core.studies import Study
+
+Work = Experiment | Study
+
+
+def seeds_of(whole: Work) -> list[Work]:
+    """The same once for each seed."""
+    return [whole.with_(seeds=(seed,)) for seed in whole.seeds]
+
+
+def folder() -> Path:
+    return records.written_to() / "seeds"
+
+
+def find(part: Work) -> Record | None:
+    """What one seed left, or None."""
+    path = folder() / f"{part.name}.json"
+    return records.read(path) if path.exists() else None
+
+
+def assemble(whole: Work) -> Record | None:
+    """Write the record of ``whole`` if every seed is there, and drop the parts; or None."""
+    try:
+        found = [find(part) for part in seeds_of(whole)]
+    except FileNotFoundError:  # another process has just assembled it
+        return records.find(whole)
+    if any(part is None for part in found):
+        return None
+    record = joined(whole, [part for part in found if part is not None])
+    record.save()
+    for part in seeds_of(whole):
+        (folder() / f"{part.name}.json").unlink(missing_ok=True)
+    with contextlib.suppress(OSError):  # parts of other experiments are in it
+        folder().rmdir()
+    return record
+
+
+def joined(whole: Work, parts: Sequence[Record]) -> Record:
+    """The record that a run of all seeds together leaves, from those of its seeds, in order.
+
+    Raises
+    ------
+    ValueError
+        If the parts are not of the seeds, or were made by different devices, profiles, versions
+        or on different data.
+    """
+    wanted = [part.name for part in seeds_of(whole)]
+    if [part.name for part in parts] != wanted:
+        raise ValueError(f"parts are {[p.name for p in parts]}: expected {wanted}, in this order")
+    first = parts[0]
+    for name in ("device", "profile", "versions"):
+        values = [getattr(part, name) for part in parts]
+        if any(value != values[0] for value in values):
+            raise ValueError(
+                f"{name} differs between the seeds of {whole.name}: {values}; delete the parts "
+                f"in {folder()} that are old, and run again"
+            )
+    data = {k: v for k, v in first.data.items() if all(p.data.get(k) == v for p in parts)}
+    if isinstance(whole, Experiment) and data != dict(first.data):
+        raise ValueError(f"data differ between the seeds of {whole.name}: run all of them again")
+    return dataclasses.replace(
+        first,
+        experiment=whole,
+        metrics=_lists([part.metrics for part in parts]),
+        history=_lists([part.history for part in parts]),
+        spectrum=_lists([part.spectrum for part in parts]),
+        selected_epoch=[e for part in parts for e in part.selected_epoch],
+        epochs_run=[e for part in parts for e in part.epochs_run],
+        seconds=[s for part in parts for s in part.seconds],
+        data=data,
+    )
+
+
+def _lists(parts: Sequence[Mapping[str, list[Any]]]) -> dict[str, list[Any]]:
+    for part in parts:
+        if part.keys() != parts[0].keys():
+            raise ValueError(f"seeds differ in what they give: {set(part) ^ set(parts[0])}")
+    return {key: [value for part in parts for value in part[key]] for key in parts[0]}

@@ -1,0 +1,109 @@
+"""What chapter 5 claims about balanced spectra as recommenders, as predicates over records."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+from specrec_core.claims import Claim, mean_interval, show
+from specrec_core.records import Record
+
+Test = Callable[[Mapping[str, Record]], tuple[bool, str]]
+METRIC = "ndcg@10"
+NEARLY = 0.95  # of all directions, or of a method's own best validation score
+SECOND_HAND = "Peng et al. 2024, as a summary has it"
+
+
+def gain(records: Mapping[str, Record], methods: Sequence[str], baseline: str) -> float:
+    """Relative gain of the best of ``methods`` over ``baseline``, of means over seeds."""
+    mean = {label: mean_interval(r.metrics[METRIC])[0] for label, r in records.items()}
+    return max(mean[m] for m in methods) / mean[baseline] - 1
+
+
+def gains(methods: Sequence[str], baseline: str, least: float) -> Test:
+    """The best of ``methods`` beats ``baseline`` by at least nine tenths of what was reported."""
+
+    def test(records: Mapping[str, Record]) -> tuple[bool, str]:
+        found = gain(records, methods, baseline)
+        return found >= 0.9 * least, (
+            f"{found:+.1%}: "
+            + ", ".join(f"{label} {show(r.metrics[METRIC])}" for label, r in records.items())
+        )
+
+    return test
+
+
+def stays_full(records: Mapping[str, Record]) -> tuple[bool, str]:
+    """At no evaluated epoch, in no seed, a table uses fewer than `NEARLY` of its directions."""
+    (record,) = records.values()
+    lowest = {
+        side: min(min(series) for series in record.history[f"effective rank of {side}"])
+        for side in ("users", "items")
+    }
+    evidence = ", ".join(f"{side} never below {low:.1f}" for side, low in lowest.items())
+    return min(lowest.values()) >= NEARLY * record.training.dim, evidence
+
+
+def ordered(first: str, second: str, third: str, side: str) -> Test:
+    """In every seed the effective rank of a table rises from one method to the next."""
+
+    def test(records: Mapping[str, Record]) -> tuple[bool, str]:
+        ranks = {m: records[m].metrics[f"effective rank of {side}"] for m in (first, second, third)}
+        holds = max(ranks[first]) < min(ranks[second]) and max(ranks[second]) < min(ranks[third])
+        return holds, ", ".join(f"{m} {show(v, 1)}" for m, v in ranks.items())
+
+    return test
+
+
+def epochs_to_nearly(record: Record) -> list[int]:
+    """The first evaluated epoch of each seed with `NEARLY` of its own best validation score."""
+    name = f"validation {record.training.metric}"
+    found = []
+    for epochs, scores in zip(record.history["epoch"], record.history[name], strict=True):
+        enough = NEARLY * max(scores)
+        found.append(next(e for e, score in zip(epochs, scores, strict=True) if score >= enough))
+    return found
+
+
+def needs_fewer_epochs(method: str, baseline: str) -> Test:
+    """In every seed the method is nearly at its best before the baseline is nearly at its own."""
+
+    def test(records: Mapping[str, Record]) -> tuple[bool, str]:
+        epochs = {label: epochs_to_nearly(records[label]) for label in (method, baseline)}
+        evidence = ", ".join(f"{label} {show(e, 0)}" for label, e in epochs.items())
+        return max(epochs[method]) < min(epochs[baseline]), evidence
+
+    return test
+
+
+def better(method: str, baseline: str, metric: str = METRIC) -> Test:
+    """The 95 % intervals over seeds are apart, with the method above."""
+
+    def test(records: Mapping[str, Record]) -> tuple[bool, str]:
+        (a, half_a), (b, half_b) = (
+            mean_interval(records[label].metrics[metric]) for label in (method, baseline)
+        )
+        evidence = ", ".join(
+            f"{label} {show(records[label].metrics[metric])}" for label in (method, baseline)
+        )
+        return a - half_a > b + half_b, evidence
+
+    return test
+
+
+def chosen_on_validation(labels: Sequence[str], chosen: int) -> Claim:
+    """The setting with five seeds is the one with the best validation score of its grid."""
+
+    def test(records: Mapping[str, Record]) -> tuple[bool, str]:
+        scores = [records[label].metrics[f"validation {METRIC}"][0] for label in labels]
+        best = max(range(len(scores)), key=scores.__getitem__)
+        shown = ", ".join(f"{score:.4f}" for score in scores)
+        return best == chosen, f"validation NDCG@10 {shown}; the best is number {best + 1}"
+
+    encoder, _, rest = labels[0].split(" ", 2)
+    method = rest.rsplit(" ", rest.count("="))[0]
+    place = f"number {chosen + 1} of {len(labels)}"
+    return Claim(
+        f"{encoder} {method}: {place} is the best of its grid on validation",
+        tuple(labels),
+        test,
+    )
