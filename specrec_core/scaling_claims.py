@@ -146,6 +146,21 @@ def dropping_helps(records: Mapping[str, Record]) -> tuple[bool, str]:
     return bool((best[1] > best[0]).all()), f"{show(best[0])} without, {show(best[1])} with"
 
 
+def dropping_widens(width: int) -> Test:
+    """Of the best NDCG@20 over widths, more is kept at ``width`` with dropping, in every seed."""
+
+    def test(records: Mapping[str, Record]) -> tuple[bool, str]:
+        kept = []
+        for record in records.values():
+            widths, curves = study_curve(record, "all ndcg@20")
+            kept.append(curves[:, widths.index(width)] / curves.max(1))
+        return bool(
+            (kept[1] > kept[0]).all()
+        ), f"{show(kept[0], 2)} without, {show(kept[1], 2)} with"
+
+    return test
+
+
 def _noise(label: str) -> str:
     return label.partition("noise=")[2].partition(" ")[0] or "0"
 

@@ -248,6 +248,8 @@ def test_claims_about_svd_can_fail():
     widens = scaling_claims.noise_costs_width
     half = study(width=[2, 4, 8], **{"all ndcg@20": [0.09, 0.2, 0.1], "sampled ndcg@20": up})
     assert widens({"a": one, "b": half})[0] and not widens({"a": half, "b": one})[0]
+    usable = scaling_claims.dropping_widens(8)
+    assert usable({"a": early, "b": one})[0] and not usable({"a": one, "b": early})[0]
 
 
 def test_claims_about_the_toy_can_fail():
