@@ -74,6 +74,7 @@ def chapters() -> dict[str, Chapter]:
         part4_proof,
         part4_spikes,
         part4_uses,
+        part5_scaling,
     )
 
     return {
@@ -83,6 +84,7 @@ def chapters() -> dict[str, Chapter]:
         **part4_spikes.CHAPTERS,
         **part4_proof.CHAPTERS,
         **part4_uses.CHAPTERS,
+        **part5_scaling.CHAPTERS,
     }
 
 

@@ -1,0 +1,327 @@
+"""Part V, Scaling: what chapters 12, 13 and 14 measure, and what they claim.
+
+Three suites of studies stand here, and three of training that are empty until the models that
+they need can be trained: `scaling_training`, `noise_training` and `balance_training`. The chapters
+and the claims look for their experiments by the labels of `scaling_label`, `noise_label` and
+`balance_label`, and show `not run yet` as long as there are none.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from specrec_core import scaling_claims as ask
+from specrec_core.catalogue import SYNTHETIC, Chapter, Suite
+from specrec_core.claims import Claim, Comparison, Reported
+from specrec_core.scaling_claims import Planned
+from specrec_core.studies import Study
+
+ML100K = "recbole@7b02be5, random 80/20 per user, seed 0"
+SEEDS = tuple(range(10))
+SVD_WIDTHS = (2, 4, 8, 16, 32, 64, 128, 256, 512)
+NOISE = (0.0, 0.1, 0.2, 0.3, 0.5)
+DROPS = ((0.0, 0.2), (0.3, 0.2), (0.5, 0.2))  # noise, share dropped
+
+# ------------------------------------------------------- what the training suites are to contain
+MODELS = ("bpr", "neumf", "lightgcn", "sgl")
+DATASETS = ("ml-100k", "modcloth", "douban-28")
+WIDTHS = tuple(2**k for k in range(1, 16))
+METRIC = "sampled ndcg@20"  # 100 uniform negatives per test item, as in the first author's code
+NOISY = ("bpr", "neumf", "lightgcn", "sgl", "bpr-drop")
+BALANCES = ("none", "directspec", "multi-embedding")
+NAMES = {
+    "bpr": "BPR",
+    "neumf": "NeuMF",
+    "lightgcn": "LightGCN",
+    "sgl": "SGL",
+    "bpr-drop": "BPR with dropping",
+    "none": "as it is",
+    "directspec": "balanced by DirectSpec",
+    "multi-embedding": "several sets of tables",
+}
+RISES_AND_STAYS = ("logarithmic", "flat", "other")
+FIGURE: dict[tuple[str, str], tuple[str, ...]] = {  # as an eye sees it; (k) is a copy of (l)
+    ("bpr", "ml-100k"): ("double peak",),
+    ("neumf", "ml-100k"): ("double peak",),
+    ("lightgcn", "ml-100k"): ("double peak",),
+    ("sgl", "ml-100k"): RISES_AND_STAYS,
+    ("bpr", "modcloth"): ("logarithmic",),
+    ("neumf", "modcloth"): ("logarithmic",),
+    ("lightgcn", "modcloth"): ("logarithmic",),
+    ("sgl", "modcloth"): RISES_AND_STAYS,
+    ("bpr", "douban-28"): ("double peak",),
+    ("neumf", "douban-28"): ("double peak",),
+    ("lightgcn", "douban-28"): ("single peak",),
+}
+
+
+def scaling_label(model: str, dataset: str, width: int) -> str:
+    """The label of a trained model of one width in the suite of chapter 12."""
+    return f"{model} {dataset} d={width}"
+
+
+def noise_label(model: str, noise: float, width: int) -> str:
+    """The label of a model trained on ML-100K with planted noise in the suite of chapter 13."""
+    return f"{model} noise={noise:g} d={width}"
+
+
+def balance_label(balance: str, width: int) -> str:
+    """The label of BPR on ML-100K with a balanced spectrum in the suite of chapter 14."""
+    return f"bpr {balance} d={width}"
+
+
+def scaling_training(profile: str, data: str) -> Suite:
+    """Chapter 12's sweeps of the width, by `scaling_label`: models × data sets × widths."""
+    return {}
+
+
+def noise_training(profile: str, data: str) -> Suite:
+    """Chapter 13's sweeps of the width with planted noise and with dropping, by `noise_label`."""
+    return {}
+
+
+def balance_training(profile: str, data: str) -> Suite:
+    """Chapter 14's sweeps of the width with balanced spectra, by `balance_label`."""
+    return {}
+
+
+# --------------------------------------------------------------------------------------- studies
+
+
+def _svd(profile: str, data: str, **settings: Any) -> Study:
+    quick = profile == "quick"
+    real = data == "real"
+    return Study.of(
+        "study_scaling.svd_curve",
+        dataset="ml-100k" if real else "synthetic",
+        version=ML100K if real else SYNTHETIC,
+        seeds=SEEDS[:2] if quick else SEEDS,
+        widths=SVD_WIDTHS[::2] if quick else SVD_WIDTHS,
+        negatives=100,
+        draws=2 if quick else 5,
+        **settings,
+    )
+
+
+def scaling_suite(profile: str, data: str) -> Suite:
+    return {"svd": _svd(profile, data), **scaling_training(profile, data)}
+
+
+def noise_suite(profile: str, data: str) -> Suite:
+    suite: Suite = {
+        f"svd noise={noise:g}": _svd(profile, data, **({"noise": noise} if noise else {}))
+        for noise in NOISE
+    }
+    for noise, drop in DROPS:
+        planted = {"noise": noise} if noise else {}
+        suite[f"svd noise={noise:g} drop={drop:g}"] = _svd(profile, data, drop=drop, **planted)
+    return suite | noise_training(profile, data)
+
+
+PARTNERS = (2, 3, 5, 10, 30, 100)
+RANKS = (1, 3, 5)
+TOY_SEEDS = tuple(range(20))
+
+
+def collapse_suite(profile: str, data: str) -> Suite:
+    """The toy needs no data set, so ``data`` changes nothing in it."""
+    quick = profile == "quick"
+
+    def toy(**settings: Any) -> Study:
+        return Study.of(
+            "study_collapse.toy",
+            seeds=TOY_SEEDS[:2] if quick else TOY_SEEDS,
+            dim=10,
+            rate=1.0,
+            iterations=200 if quick else 5000,
+            every=50,
+            **settings,
+        )
+
+    suite: Suite = {f"toy values={n}": toy(partner=n) for n in PARTNERS}
+    for rank in RANKS:
+        suite[f"toy values=100 rank={rank}"] = toy(partner=100, rank=rank)
+    for n in (3, 100):
+        suite[f"toy decay values={n}"] = toy(partner=n, decay=1e-3)
+    return suite | balance_training(profile, data)
+
+
+# ---------------------------------------------------------------------------------------- claims
+
+PAPER = "He et al. 2025, figure 1 as we read it"
+SUMMARY = "He et al. 2025, as summarised by others"
+END = "abundance at the end"
+NOISE_LABELS = tuple(f"svd noise={noise:g}" for noise in NOISE)
+
+
+def _labels(model: str, dataset: str) -> tuple[str, ...]:
+    return tuple(scaling_label(model, dataset, width) for width in WIDTHS)
+
+
+def _noisy(model: str, noise: float) -> tuple[str, ...]:
+    return tuple(noise_label(model, noise, width) for width in WIDTHS)
+
+
+CHAPTERS = {
+    "12_double_peak": Chapter(
+        title="Is a wider embedding a better one?",
+        datasets=("ml-100k",),
+        suite=scaling_suite,
+        verdicts=(
+            *(
+                Planned(
+                    f"{NAMES[model]} on {dataset}: "
+                    + ("no peak" if kinds == RISES_AND_STAYS else kinds[0]),
+                    _labels(model, dataset),
+                    ask.has_shape(kinds, METRIC),
+                    source=PAPER,
+                )
+                for (model, dataset), kinds in FIGURE.items()
+            ),
+            Claim(
+                "SVD: sampled negatives and all items choose the same width, in every seed",
+                ("svd",),
+                ask.same_best_width,
+                source="our expectation",
+            ),
+            Claim(
+                "SVD: beyond the best width, NDCG@20 among all items loses the larger share",
+                ("svd",),
+                ask.falls_faster,
+                source="our expectation, from the proposition on sampled negatives",
+            ),
+            Comparison(
+                "SVD: standard deviation of NDCG@20 when the negatives are drawn anew",
+                "svd",
+                "deviation of draws",
+                Reported.lookup(
+                    "scaling_jitter",
+                    quantity="standard deviation of validation NDCG@20 from epoch to epoch",
+                ),
+                tolerance=0.25,
+                note="of BPR and LightGCN during training there, of a fixed SVD here",
+            ),
+        ),
+    ),
+    "13_robustness": Chapter(
+        title="What does noise do to a wide embedding?",
+        datasets=("ml-100k",),
+        suite=noise_suite,
+        verdicts=(
+            *(
+                Planned(
+                    f"{NAMES[model]}: planted noise makes a double peak of a curve without one",
+                    tuple(label for noise in NOISE for label in _noisy(model, noise)),
+                    ask.noise_makes_trained_peaks(METRIC),
+                    source=SUMMARY,
+                )
+                for model in ("bpr", "neumf")
+            ),
+            Planned(
+                "BPR with dropping: no second peak at any share of noise",
+                tuple(label for noise in NOISE for label in _noisy("bpr-drop", noise)),
+                ask.no_second_peaks(METRIC),
+                source=SUMMARY,
+                note="the rule by which the paper drops is not known to us",
+            ),
+            Claim(
+                "SVD: planted noise makes a double peak of a curve without one",
+                NOISE_LABELS,
+                ask.noise_makes_two_peaks,
+                source="the hypothesis of four stages, carried over",
+                note="the hypothesis is about trained models",
+            ),
+            Claim(
+                "SVD: the more noise, the narrower the best width",
+                NOISE_LABELS,
+                ask.noise_narrows,
+                source="our expectation",
+            ),
+            Claim(
+                "SVD: the share of NDCG@20 that noise of 50 % takes grows with the width",
+                (NOISE_LABELS[0], NOISE_LABELS[-1]),
+                ask.noise_costs_width,
+                source="our expectation",
+            ),
+            Claim(
+                "SVD: dropping the least likely fifth hits noise at least twice as often as the "
+                "rest, noise 30 %",
+                ("svd noise=0.3 drop=0.2",),
+                ask.drops_noise,
+                source="our expectation",
+            ),
+            *(
+                Claim(
+                    f"SVD: dropping the least likely fifth raises the best NDCG@20, noise {share}",
+                    (f"svd noise={noise}", f"svd noise={noise} drop=0.2"),
+                    ask.dropping_helps,
+                    source="the idea of BPR_Drop, carried over",
+                )
+                for noise, share in (("0", "none"), ("0.3", "30 %"), ("0.5", "50 %"))
+            ),
+            Claim(
+                "SVD: with dropping, d = 128 keeps more of the best NDCG@20, noise 30 %",
+                ("svd noise=0.3", "svd noise=0.3 drop=0.2"),
+                ask.dropping_widens(128),
+                source=f"{SUMMARY}: dropping makes large widths usable",
+                note="added after a first look at the records",
+            ),
+        ),
+    ),
+    "14_collapse": Chapter(
+        title="Why does a wide embedding collapse?",
+        suite=collapse_suite,
+        verdicts=(
+            Claim(
+                "Toy: beside a partner of 3 values a table ends with less information abundance "
+                "than beside one of 100, in every seed",
+                ("toy values=3", "toy values=100"),
+                ask.below("toy values=3", "toy values=100", END),
+                source="Guo et al. 2024, figure 4 of the first version",
+            ),
+            *(
+                Comparison(
+                    f"Toy: abundance after 5000 iterations, partner of {n} values",
+                    f"toy values={n}",
+                    END,
+                    Reported.lookup(
+                        "collapse_toy", partner=str(n), seed="mean", iteration="5000"
+                    ),
+                    tolerance=0.1,
+                    digits=2,
+                    note="other random numbers; ours, too, with K = 10",
+                )
+                for n in (3, 100)
+            ),
+            Claim(
+                "Toy: the more values the partner has, the more abundance the table keeps",
+                tuple(f"toy values={n}" for n in PARTNERS),
+                ask.grows_along(tuple(f"toy values={n}" for n in PARTNERS), END),
+                source="our reading of Guo et al. 2024",
+            ),
+            Claim(
+                "Toy: of two partners of 100 values, the one of rank 3 leaves the table less "
+                "abundance, in every seed",
+                ("toy values=100 rank=3", "toy values=100"),
+                ask.below("toy values=100 rank=3", "toy values=100", END),
+                source="our control",
+            ),
+            Claim(
+                "Toy: abundance alone decides: a partner of 100 values and rank 3 does as much "
+                "as one of 3 values, to 0.3",
+                ("toy values=100 rank=3", "toy values=3"),
+                ask.as_low("toy values=100 rank=3", "toy values=3", END, 0.3),
+                source="our control",
+            ),
+            *(
+                Planned(
+                    f"BPR on ML-100K, {NAMES[balance]}: no second peak",
+                    tuple(balance_label(balance, width) for width in WIDTHS),
+                    ask.no_second_peaks(METRIC),
+                    source="the question that joins both papers",
+                )
+                for balance in BALANCES[1:]
+            ),
+        ),
+    ),
+}  # fmt: skip

@@ -1,0 +1,225 @@
+"""Part V, Scaling: what the claims of its chapters ask of records."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+from specrec_core import shapes
+from specrec_core.claims import Claim, Verdict, mean_interval, show
+from specrec_core.records import Experiment, Record
+from specrec_core.shapes import Shape
+
+Test = Callable[[Mapping[str, Record]], tuple[bool, str]]
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Planned(Claim):
+    """A claim about experiments that the chapter's suite may not have yet: `not run yet` then."""
+
+    def verdict(self, records: Mapping[str, Record | None]) -> Verdict:
+        return super().verdict({label: records.get(label) for label in self.needs})
+
+
+def study_curve(record: Record, name: str) -> tuple[list[float], Floats]:
+    """Widths ``(T,)`` and values ``(R, T)`` of a study that has a curve over widths."""
+    widths = record.history["width"]
+    if any(w != widths[0] for w in widths):
+        raise ValueError("the seeds of the record have different widths: expected the same")
+    return [float(w) for w in widths[0]], np.array(record.history[name], dtype=float)
+
+
+def trained_curve(records: Sequence[Record], metric: str) -> tuple[list[float], Floats]:
+    """Widths ``(T,)`` and values ``(R, T)`` of one experiment at each of T widths."""
+    found: dict[float, list[float]] = {}
+    for record in records:
+        made = record.experiment
+        if not isinstance(made, Experiment):
+            raise ValueError(f"{made.kind} is a study: expected a trained model")
+        found[float(made.dim)] = record.metrics[metric]
+    counts = {len(values) for values in found.values()}
+    if len(counts) != 1 or len(found) != len(records):
+        raise ValueError(
+            f"the records have {sorted(counts)} seeds and {len(found)} widths: expected one "
+            f"number of seeds and {len(records)} widths"
+        )
+    widths = sorted(found)
+    return widths, np.array([found[w] for w in widths], dtype=float).T
+
+
+def words(shape: Shape) -> str:
+    """A shape in a few words."""
+    at = ", ".join(f"{p.width:g}" for p in shape.peaks)
+    share = "" if not shape.shares else f", {shape.share:.0%} of bootstrap"
+    return f"{shape.kind}{f' at {at}' if at else ''}{share}"
+
+
+def has_shape(kinds: Sequence[str], metric: str) -> Test:
+    """The curve of trained models over widths has one of these shapes."""
+
+    def test(records: Mapping[str, Record]) -> tuple[bool, str]:
+        shape = shapes.classify(*trained_curve(list(records.values()), metric))
+        return shape.kind in kinds, words(shape)
+
+    return test
+
+
+def _trained_shapes(records: Mapping[str, Record], metric: str) -> dict[str, Shape]:
+    """The shape of each curve: labels that differ in the width at their end alone are one."""
+    curves: dict[str, list[Record]] = {}
+    for label, record in records.items():
+        curves.setdefault(label.rpartition(" d=")[0], []).append(record)
+    return {k: shapes.classify(*trained_curve(found, metric)) for k, found in curves.items()}
+
+
+def noise_makes_trained_peaks(metric: str) -> Test:
+    """The first curve, without noise, has no second peak; one of the others has."""
+
+    def test(records: Mapping[str, Record]) -> tuple[bool, str]:
+        found = _trained_shapes(records, metric)
+        clean, *noisy = found.values()
+        holds = clean.kind != "double peak" and any(s.kind == "double peak" for s in noisy)
+        return holds, "; ".join(f"{_noise(k)}: {words(s)}" for k, s in found.items())
+
+    return test
+
+
+def no_second_peaks(metric: str) -> Test:
+    """No curve is a double peak."""
+
+    def test(records: Mapping[str, Record]) -> tuple[bool, str]:
+        found = _trained_shapes(records, metric)
+        holds = all(s.kind != "double peak" for s in found.values())
+        return holds, "; ".join(f"{name}: {words(s)}" for name, s in found.items())
+
+    return test
+
+
+def noise_makes_two_peaks(records: Mapping[str, Record]) -> tuple[bool, str]:
+    """Without noise the curve has no second peak, with some share of noise it has."""
+    found = {k: shapes.classify(*study_curve(r, "sampled ndcg@20")) for k, r in records.items()}
+    clean, *noisy = found.values()
+    holds = clean.kind != "double peak" and any(s.kind == "double peak" for s in noisy)
+    return holds, "; ".join(f"{_noise(k)}: {words(s)}" for k, s in found.items())
+
+
+def noise_narrows(records: Mapping[str, Record]) -> tuple[bool, str]:
+    """The best width does not grow with noise, and is smaller with the most than with none."""
+    best = {}
+    for label, record in records.items():
+        widths, curves = study_curve(record, "all ndcg@20")
+        best[label] = widths[int(curves.mean(0).argmax())]
+    values = list(best.values())
+    holds = all(b <= a for a, b in pairwise(values))
+    holds &= values[-1] < values[0]
+    return holds, ", ".join(f"{_noise(k)}: d = {v:g}" for k, v in best.items())
+
+
+def noise_costs_width(records: Mapping[str, Record]) -> tuple[bool, str]:
+    """The share of quality that noise takes grows with every doubling of the width."""
+    clean, noisy = records.values()
+    widths, before = study_curve(clean, "all ndcg@20")
+    _, after = study_curve(noisy, "all ndcg@20")
+    lost = 1 - after.mean(0) / before.mean(0)
+    holds = bool((np.diff(lost) > 0).all())
+    shown = ", ".join(f"{w:g}: {x:.1%}" for w, x in zip(widths, lost, strict=True))
+    return holds, f"lost at d = {shown}"
+
+
+def drops_noise(records: Mapping[str, Record]) -> tuple[bool, str]:
+    """Dropping hits planted pairs at least twice as often as others, in every seed."""
+    (record,) = records.values()
+    noise, clean = record.metrics["noise dropped"], record.metrics["clean dropped"]
+    holds = all(a >= 2 * b for a, b in zip(noise, clean, strict=True))
+    return holds, f"dropped {show(noise, 3)} of the noise, {show(clean, 3)} of the rest"
+
+
+def dropping_helps(records: Mapping[str, Record]) -> tuple[bool, str]:
+    """With dropping, the best NDCG@20 over widths is larger, in every seed."""
+    plain, dropped = records.values()
+    best = [study_curve(r, "all ndcg@20")[1].max(1) for r in (plain, dropped)]
+    return bool((best[1] > best[0]).all()), f"{show(best[0])} without, {show(best[1])} with"
+
+
+def dropping_widens(width: int) -> Test:
+    """Of the best NDCG@20 over widths, more is kept at ``width`` with dropping, in every seed."""
+
+    def test(records: Mapping[str, Record]) -> tuple[bool, str]:
+        kept = []
+        for record in records.values():
+            widths, curves = study_curve(record, "all ndcg@20")
+            kept.append(curves[:, widths.index(width)] / curves.max(1))
+        return bool(
+            (kept[1] > kept[0]).all()
+        ), f"{show(kept[0], 2)} without, {show(kept[1], 2)} with"
+
+    return test
+
+
+def _noise(label: str) -> str:
+    return label.partition("noise=")[2].partition(" ")[0] or "0"
+
+
+def same_best_width(records: Mapping[str, Record]) -> tuple[bool, str]:
+    """Sampled negatives and all items choose the same width, in every seed."""
+    (record,) = records.values()
+    best = []
+    for name in ("sampled ndcg@20", "all ndcg@20"):
+        widths, curves = study_curve(record, name)
+        best.append([widths[i] for i in curves.argmax(1)])
+    return best[0] == best[1], ", ".join(
+        f"{name}: d = {', '.join(f'{w:g}' for w in sorted(set(b)))}"
+        for name, b in zip(("sampled", "all"), best, strict=True)
+    )
+
+
+def falls_faster(records: Mapping[str, Record]) -> tuple[bool, str]:
+    """From the best width to the largest, ranking all items loses a larger share, every seed."""
+    (record,) = records.values()
+    kept = []
+    for name in ("sampled ndcg@20", "all ndcg@20"):
+        curves = study_curve(record, name)[1]
+        kept.append(curves[:, -1] / curves.max(1))
+    return bool(
+        (kept[1] < kept[0]).all()
+    ), f"kept {show(kept[0], 2)} sampled, {show(kept[1], 2)} all"
+
+
+def below(low: str, high: str, metric: str) -> Test:
+    """A metric of one record lies below that of another in every seed."""
+
+    def test(records: Mapping[str, Record]) -> tuple[bool, str]:
+        a, b = records[low].metrics[metric], records[high].metrics[metric]
+        share = np.mean([x < y for x, y in zip(a, b, strict=True)])
+        return share == 1, f"{show(a, 2)} against {show(b, 2)}; in {share:.0%} of seeds"
+
+    return test
+
+
+def as_low(label: str, other: str, metric: str, room: float) -> Test:
+    """The means of two records differ by at most ``room``."""
+
+    def test(records: Mapping[str, Record]) -> tuple[bool, str]:
+        a, b = (records[name].metrics[metric] for name in (label, other))
+        near = abs(mean_interval(a)[0] - mean_interval(b)[0]) <= room
+        return near, f"{show(a, 2)} against {show(b, 2)}"
+
+    return test
+
+
+def grows_along(labels: Sequence[str], metric: str) -> Test:
+    """The mean of a metric grows from each record to the next."""
+
+    def test(records: Mapping[str, Record]) -> tuple[bool, str]:
+        means = [mean_interval(records[name].metrics[metric])[0] for name in labels]
+        holds = all(b > a for a, b in pairwise(means))
+        return holds, ", ".join(
+            f"{name.rpartition('=')[2]}: {m:.2f}" for name, m in zip(labels, means, strict=True)
+        )
+
+    return test

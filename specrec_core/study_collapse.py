@@ -1,0 +1,96 @@
+"""What chapter 14 measures: a table that learns beside partners of low and of high abundance.
+
+Every function is a study (`specrec_core.studies`): one seed in, one `Measured` out.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from specrec_core.arguments import between, whole
+from specrec_core.interactions import generator
+from specrec_core.studies import Measured
+
+
+def toy(
+    *,
+    dataset: str,
+    seed: int,
+    progress: bool,
+    partner: int,
+    rank: int = 0,
+    values: int = 100,
+    dim: int = 10,
+    rate: float = 1.0,
+    decay: float = 0.0,
+    iterations: int = 5000,
+    every: int = 100,
+) -> Measured:
+    """The toy experiment of [guo2024collapse]: one table of three learns, the labels are noise.
+
+    Three fields with ``values``, ``values`` and ``partner`` values; each pair of values of the
+    first two comes once, with a random third and a random label. The score is that of a
+    factorisation machine, the loss the mean logistic loss, all tables start as N(0, 1), and only
+    the first is trained, by full-batch gradient descent with a penalty ``decay``/2 ‖E₁‖².
+    ``dim`` is not stated in the paper.
+
+    ``rank`` > 0, not in the paper, makes the third table a random one of that rank with entries of
+    variance 1: a partner of many values and low abundance.
+    """
+    for name, value in (("partner", partner), ("values", values), ("dim", dim), ("every", every)):
+        whole(name, value, 1)
+    whole("iterations", iterations, every)
+    whole("rank", rank, 0)
+    between("rate", rate, 0.0, math.inf, ends=False)
+    between("decay", decay, 0.0, math.inf)
+    draw = generator("toy of collapse", seed)
+    first, second = draw.standard_normal((2, values, dim))
+    third = (
+        draw.standard_normal((partner, rank)) @ draw.standard_normal((rank, dim)) / math.sqrt(rank)
+        if rank
+        else draw.standard_normal((partner, dim))
+    )
+    with_third = draw.integers(0, partner, (values, values))
+    labels = draw.integers(0, 2, (values, values)).astype(float)
+    fixed = (second[None] * third[with_third]).sum(-1)
+    into = np.arange(values)[:, None] * partner + with_third  # bins: first value, third value
+    epochs, curve, ranks, losses = [], [], [], []
+    for step in range(iterations + 1):
+        score = first @ second.T + np.take_along_axis(first @ third.T, with_third, 1) + fixed
+        slope = (1 / (1 + np.exp(-score)) - labels) / labels.size
+        if step % every == 0:
+            s = np.linalg.svd(first, compute_uv=False)
+            epochs.append(step)
+            curve.append(abundance(s))
+            ranks.append(effective_rank(s))
+            losses.append(float((np.logaddexp(0, score) - labels * score).mean()))
+        summed = np.bincount(into.ravel(), slope.ravel(), values * partner)
+        gradient = slope @ second + summed.reshape(values, partner) @ third
+        first = first - rate * (gradient + decay * first)
+    metrics = {
+        "abundance of the partner": abundance(np.linalg.svd(third, compute_uv=False)),
+        "abundance at the start": curve[0],
+        "abundance at the end": curve[-1],
+        "effective rank at the end": ranks[-1],
+        "loss at the end": losses[-1],
+    }
+    return Measured(
+        metrics,
+        {"first table": np.linalg.svd(first, compute_uv=False).tolist()},
+        {"iteration": epochs, "abundance": curve, "effective rank": ranks, "loss": losses},
+        {"values": values, "partner": partner, "dim": dim},
+    )
+
+
+def abundance(s: np.ndarray) -> float:
+    """Σσ / σ₁ of a descending spectrum ``(k,)``; see `specrec_core.spectra`."""
+    return float(s.sum() / s[0])
+
+
+def effective_rank(s: np.ndarray) -> float:
+    """exp of the entropy of σ / Σσ, ``(k,)``; see `specrec_core.spectra`."""
+    p = s / s.sum()
+    p = p[p > 0]
+    return float(np.exp(-(p * np.log(p)).sum()))
