@@ -70,6 +70,7 @@ def chapters() -> dict[str, Chapter]:
     from specrec_core import (
         part1_spectra,
         part2_filters,
+        part3_popularity,
         part4_proof,
         part4_spikes,
         part4_uses,
@@ -78,6 +79,7 @@ def chapters() -> dict[str, Chapter]:
     return {
         **part1_spectra.CHAPTERS,
         **part2_filters.CHAPTERS,
+        **part3_popularity.CHAPTERS,
         **part4_spikes.CHAPTERS,
         **part4_proof.CHAPTERS,
         **part4_uses.CHAPTERS,
