@@ -20,6 +20,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from specrec_core.arguments import between, one_of, whole
+from specrec_core.spectra import product_singular_values
 
 Floats = NDArray[np.float64]
 OPTIMIZERS = ("gd", "sgd", "momentum", "adam", "adamw")
@@ -77,7 +78,7 @@ class Descent:
     """What `descend` saw at the steps ``step`` ``(T,)``, the first of them 0.
 
     modes: ``(T, k)``, p_kᵀ U Vᵀ q_k: how much of each mode of the target is there.
-    spectrum: ``(T, d)``, the singular values of U Vᵀ itself.
+    spectrum: ``(T, min(n, m, d))``, the singular values of U Vᵀ itself.
     loss: ``(T,)``, ½ ‖Y − U Vᵀ‖².
     """
 
@@ -136,9 +137,11 @@ def descend(
     for step in range(steps + 1):
         if step % every == 0:
             product = u @ v.T
+            loss = (target - product).square().sum() / 2
+            if not torch.isfinite(loss):
+                raise ValueError(f"rate: {rate} diverges with {optimizer!r}; expected less")
             along = ((left.T @ product) * right.T).sum(1)
-            spectrum = torch.linalg.svdvals(torch.linalg.qr(u).R @ torch.linalg.qr(v).R.T)
-            seen.append((step, along, spectrum, (target - product).square().sum() / 2))
+            seen.append((step, along, product_singular_values(u, v), loss))
         if batch:
             rows = torch.randperm(n, generator=draw)[:batch]
             error = (u[rows] @ v.T - target[rows]) * (n / batch)
@@ -149,15 +152,12 @@ def descend(
             u.grad, v.grad = error @ v, error.T @ u
         step_by.step()
     steps_seen, along_seen, spectra_seen, losses = zip(*seen, strict=True)
-    found = Descent(
+    return Descent(
         np.array(steps_seen),
         torch.stack(along_seen).numpy(),
         torch.stack(spectra_seen).numpy(),
         torch.stack(losses).numpy(),
     )
-    if not np.isfinite(found.loss).all():
-        raise ValueError(f"rate: {rate} diverges with {optimizer!r}; expected a smaller one")
-    return found
 
 
 def settling_times(step: ArrayLike, modes: ArrayLike, sigma: ArrayLike) -> Floats:

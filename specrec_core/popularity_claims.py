@@ -80,9 +80,10 @@ def falls_with_dimension(metric: str) -> Test:
             series = [sum(v) / len(v) for v in zip(*record.history[metric], strict=True)]
             holds &= all(a > b or (a == b == 1.0) for a, b in pairwise(series))
             holds &= series[-1] < series[0]
-            ends[label] = series[-1]
-        d = next(iter(records.values())).history["d"][0][-1]
-        return holds, f"from 1 at d = 1 to, at d = {d}: {_listed(ends, 2)}"
+            ends[label] = (series[0], series[-1])
+        found = ", ".join(f"{short(k)} {a:.2f} to {b:.2f}" for k, (a, b) in ends.items())
+        d = next(iter(records.values())).history["d"][0]
+        return holds, f"from d = {d[0]} to {d[-1]}: {found}"
 
     return test
 
@@ -110,7 +111,7 @@ def leads_less_when_wider(records: Mapping[str, Record]) -> tuple[bool, str]:
 
 
 def in_order(records: Mapping[str, Record]) -> tuple[bool, str]:
-    """Of at least 95 % of pairs of modes the larger is learned first, in every seed and start."""
+    """Of at least 95 % of pairs of modes the larger is learned first, in every seed."""
     found = {label: min(r.metrics["in order"]) for label, r in records.items()}
     return min(found.values()) >= ORDERED, "least: " + _listed(found, 3)
 

@@ -83,7 +83,8 @@ def test_experiments_need_torch_numpy_scipy_and_pandas_alone():
     run("""
 import sys
 for name in ("tqdm", "pooch", "requests", "matplotlib", "seaborn", "sklearn", "IPython",
-             "papermill", "nbformat", "jupytext", "myst_nb", "yaml", "gensim", "plotly", "PIL", "powerlaw"):
+             "papermill", "nbformat", "jupytext", "myst_nb", "yaml", "gensim", "plotly", "PIL",
+             "powerlaw"):
     sys.modules[name] = None  # an import of it fails, as where it is not installed
 from specrec_core import catalogue, experiments, sweep
 from specrec_core.records import Experiment
