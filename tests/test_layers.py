@@ -16,20 +16,21 @@ FLOORS = [  # from the top to the bottom; nothing imports from its own line or a
     ["experiments"],
     ["part*"],
     ["catalogue"],
-    ["proof_claims", "result_claims", "scaling_claims", "spike_claims", "use_claims"],
+    ["popularity_claims", "proof_claims", "result_claims", "scaling_claims"],
+    ["spike_claims", "use_claims"],
     ["reported"],
     ["claims"],
     ["study_ranking", "study_collapse", "study_scaling"],
     ["study_uses"],
-    ["study_planted", "study_spikes"],
+    ["study_planted", "study_popularity", "study_spikes"],
     ["training"],
     ["sensitivity"],
     ["models", "filters", "regularizers"],
     ["item_metrics", "item_names"],
-    ["rays", "recovery"],
+    ["rays", "recovery", "alignment", "amplification"],
     ["blockmodel", "spikes", "stability"],
     ["factorisation"],
-    ["graph", "cooccurrence", "norms", "report"],
+    ["graph", "cooccurrence", "norms", "report", "gradient_flow"],
     ["evaluation"],
     ["ranking", "sampling", "losses", "spectra"],
     ["datasets"],
@@ -43,7 +44,7 @@ FLOORS = [  # from the top to the bottom; nothing imports from its own line or a
     ["view_stills"],
     ["view_groups"],
     ["interactions", "records", "figures", "shapes"],
-    ["studies", "arguments"],
+    ["studies", "arguments", "powerlaws"],
     ["progress"],
 ]
 
@@ -86,7 +87,8 @@ def test_experiments_need_torch_numpy_scipy_and_pandas_alone():
     run("""
 import sys
 for name in ("tqdm", "pooch", "requests", "matplotlib", "seaborn", "sklearn", "IPython",
-             "papermill", "nbformat", "jupytext", "myst_nb", "yaml", "gensim", "plotly", "PIL"):
+             "papermill", "nbformat", "jupytext", "myst_nb", "yaml", "gensim", "plotly", "PIL",
+             "powerlaw"):
     sys.modules[name] = None  # an import of it fails, as where it is not installed
 from specrec_core import catalogue, experiments, sweep
 from specrec_core.records import Experiment

@@ -1,0 +1,291 @@
+"""Part III, Popularity: what chapters 6 and 7 measure and show, and what they claim."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from specrec_core.catalogue import SYNTHETIC, Chapter, Suite
+from specrec_core.claims import Claim, Comparison, Reported
+from specrec_core.popularity_claims import (
+    aligned,
+    closer_than_constant,
+    falls_with_dimension,
+    falls_with_width,
+    in_order,
+    leads_less_when_wider,
+    overshoots,
+    plausible_tail,
+    share_falls,
+    speaks,
+    spread_less,
+    steep_enough,
+)
+from specrec_core.records import Experiment
+from specrec_core.studies import Study
+
+VERSIONS = {
+    "ml-1m": "resn@a190a07, official split",
+    "gowalla": "lightgcn@947ca2b, official split",
+    "yelp2018": "bsl@89e0267, official split",
+    "coat": "resn@a190a07, official split",
+    "citeulike": "directspec@21e0ebe, official split",
+    "ml-100k": "recbole@7b02be5, random 80/20 per user, seed 0",
+    "lastfm-hetrec": "mkr@d6bb77c, random 80/20 per user, seed 0",
+    "douban-movie": "dvgrl@2cdb4e0, official split",
+}
+TRUNCATED = ("ml-1m", "douban-movie", "citeulike", "gowalla", "yelp2018")
+DIMENSIONS = (1, 2, 4, 8, 16, 32, 64, 128)
+WIDTHS = (8, 16, 32, 64, 128)
+SPECTRUM = (20.0, 10.0, 6.0, 4.0, 3.0, 2.0, 1.5, 1.0, 0.7, 0.5)
+DESCENTS: dict[str, dict[str, Any]] = {  # rates at which each has learned nine modes by the end
+    "gd": {"rate": 0.005, "batch": 0},
+    "sgd": {"rate": 0.005, "batch": 15},
+    "momentum": {"rate": 0.0005, "batch": 15},
+    "adam": {"rate": 0.003, "batch": 15},
+    "adamw": {"rate": 0.003, "batch": 15, "decay": 0.1},
+}
+STARTS = (0.001, 0.1, 0.5)  # standard deviations of the initial tables
+
+# The runs of chapter 1, by the same definition and so under the same names: trained models whose
+# records are there already.
+BPR = Experiment(
+    dataset="citeulike",
+    version=VERSIONS["citeulike"],
+    dim=64,
+    epochs=400,
+    seeds=(0, 1, 2, 3, 4),
+    evaluate_every=4,
+    patience=15,
+    init_std=0.01,
+    learning_rate=2e-3,
+    l2=3e-3,
+)
+
+
+def sets(names: tuple[str, ...], data: str) -> dict[str, str]:
+    """Data sets by name with their versions; on synthetic data that one alone."""
+    return {"synthetic": SYNTHETIC} if data == "synthetic" else {n: VERSIONS[n] for n in names}
+
+
+def bpr_suite(profile: str, data: str) -> Suite:
+    """Trained models of several widths: ``bpr d=<d>``."""
+    base = BPR
+    if data == "synthetic":
+        base = base.with_(dataset="synthetic", version=SYNTHETIC, batch_size=512)
+    if profile == "quick":
+        base = base.with_(epochs=4, seeds=(0, 1), evaluate_every=2)
+    return {f"bpr d={d}": base.with_(dim=d) for d in WIDTHS}
+
+
+def trained_memory(profile: str, data: str) -> Suite:
+    """Models whose memory of popularity chapter 6 shows, after the activation and before it.
+
+    Labels are ``trained <data set> <loss>``; the chapter lists whatever is here. Their records
+    need the metrics of `MEASURED`.
+    """
+    return {}
+
+
+def trained_widths(profile: str, data: str) -> Suite:
+    """Models of growing dimension for chapter 7: ``trained <data set> d=<d>``."""
+    return {}
+
+
+MEASURED = {  # what the pages look for in records of trained models, and what they call it
+    "cos(q1, r) before": "cos(q₁, r) before the activation",
+    "cos(q1, r) after": "after it",
+    "cos(q1, e) after": "cos(q₁, e) after it",
+    "energy share after": "σ₁²/‖Ŷ‖² after it",
+}
+
+
+def memory_suite(profile: str, data: str) -> Suite:
+    """Chapter 6: interactions as they are, the tails of their popularity, and trained models."""
+    suite: Suite = {}
+    for name, version in sets(tuple(VERSIONS), data).items():
+        suite[f"raw {name}"] = Study.of("study_popularity.raw", dataset=name, version=version, f=8)
+    for name, version in sets(tuple(VERSIONS), data).items():
+        suite[f"tail {name}"] = Study.of(
+            "study_popularity.tail", dataset=name, version=version,
+            resamples=20 if profile == "quick" else 500,
+        )  # fmt: skip
+    return suite | bpr_suite(profile, data) | trained_memory(profile, data)
+
+
+def amplification_suite(profile: str, data: str) -> Suite:
+    """Chapter 7: truncations of real interactions, planted descents, and trained models."""
+    quick = profile == "quick"
+    suite: Suite = {}
+    for name, version in sets(TRUNCATED, data).items():
+        suite[f"truncated {name}"] = Study.of(
+            "study_popularity.truncation", dataset=name, version=version,
+            seeds=(0,) if quick else (0, 1, 2),
+            dimensions=DIMENSIONS[:6] if quick else DIMENSIONS, users=500 if quick else 2000,
+        )  # fmt: skip
+    for optimizer, settings in DESCENTS.items():
+        for std in STARTS:
+            suite[descent_label(optimizer, std)] = Study.of(
+                "study_popularity.descent", seeds=(0,) if quick else (0, 1, 2, 3, 4),
+                spectrum=SPECTRUM, users=60, items=40, dim=16, optimizer=optimizer, std=std,
+                steps=1000 if quick else 4000, every=2, **settings,
+            )  # fmt: skip
+    return suite | bpr_suite(profile, data) | trained_widths(profile, data)
+
+
+def descent_label(optimizer: str, std: float) -> str:
+    return f"descent {optimizer} std={std:g}"
+
+
+RAW = tuple(f"raw {name}" for name in VERSIONS)
+BPR_WIDTHS = tuple(f"bpr d={d}" for d in WIDTHS)
+CUT = tuple(f"truncated {name}" for name in TRUNCATED)
+LIN = "Lin et al. 2025"
+SUMMARISED = f"{LIN}, as summarised by others"
+COMPARED = (  # metric, digits
+    ("sigma 1", 2),
+    ("sigma 2", 2),
+    ("energy share", 4),
+    ("cos(q1, r)", 4),
+    ("slope", 3),
+    ("one power step", 2),
+)
+REFERENCED = ("ml-1m", "gowalla", "yelp2018", "coat")
+
+CHAPTERS = {
+    "06_popularity_memorised": Chapter(
+        title="Where does a model keep popularity?",
+        datasets=("ml-1m",),
+        suite=memory_suite,
+        verdicts=(
+            Claim(
+                "q₁ of trained scores has a cosine above 0.98 with popularity: BPR-MF, CiteULike",
+                ("bpr d=64",),
+                aligned(),
+                source=f"{SUMMARISED}: often above 0.98",
+                note="CiteULike is none of the paper's data sets; BPR has no activation",
+            ),
+            Claim(
+                "q₁ of the interactions themselves is closer to popularity than a constant is",
+                RAW,
+                closer_than_constant,
+                source="our expectation before the measurement",
+                note="in brackets the cosine of the constant vector",
+            ),
+            Claim(
+                "The bound of theorem 1, free of any law of popularity, says something about real "
+                "interactions",
+                RAW,
+                speaks,
+                source="a reading of the theorem",
+                note="shown is what stands under its root; negative, the bound says nothing",
+            ),
+            *(
+                Claim(
+                    f"Item popularity has a power law for tail: {name}",
+                    (f"tail {name}",),
+                    plausible_tail,
+                    source=f"{LIN}, assumption of theorem 1",
+                    note="p above 0.1; the theorem assumes the law for all items",
+                )
+                for name in VERSIONS
+            ),
+            Claim(
+                "Popularity falls as steeply with rank as the corollary of theorem 1 needs: "
+                "exponent above 1.73",
+                tuple(f"tail {name}" for name in VERSIONS),
+                steep_enough,
+                source="a reading of the theorem",
+            ),
+            *(
+                Comparison(
+                    f"Interactions of {name}: {metric}",
+                    f"raw {name}",
+                    metric,
+                    Reported.lookup("reference_popularity", dataset=name, metric=metric),
+                    tolerance=0.005,
+                    digits=digits,
+                    note="rounding of the reference apart, the two should agree",
+                )
+                for name in REFERENCED
+                for metric, digits in COMPARED
+            ),
+        ),
+    ),
+    "07_amplification": Chapter(
+        title="Why do fewer dimensions make the popular more popular?",
+        suite=amplification_suite,
+        verdicts=(
+            Claim(
+                "The fewer dimensions, the larger the share of recommendations that goes to the "
+                "most popular group: truncated SVD",
+                CUT,
+                falls_with_dimension("head"),
+                source=f"{SUMMARISED}: popularity bias grows as d falls",
+                note="five groups of equal interactions; lists of 20; there is no training here",
+            ),
+            Claim(
+                "The same for BPR-MF on CiteULike, trained",
+                BPR_WIDTHS,
+                falls_with_width("share[4]@20"),
+                source=SUMMARISED,
+                note="rate and penalty were tuned at d = 64 and used for all",
+            ),
+            Claim(
+                "The fewer dimensions, the larger the share of σ₁ in the scores: BPR-MF on "
+                "CiteULike, trained",
+                BPR_WIDTHS,
+                leads_less_when_wider,
+                source=SUMMARISED,
+                note="σ₁/Σσ; for truncated SVD it holds by definition",
+            ),
+            *(
+                Claim(
+                    f"{title} learns larger singular values first, from small tables",
+                    (descent_label(name, STARTS[0]),),
+                    in_order,
+                    source=SUMMARISED,
+                    note="of at least 95 % of pairs of modes in every seed; the threshold is ours",
+                )
+                for name, title in (
+                    ("gd", "Gradient descent"),
+                    ("sgd", "SGD"),
+                    ("momentum", "SGD with momentum"),
+                    ("adam", "Adam"),
+                    ("adamw", "AdamW"),
+                )
+            ),
+            *(
+                Claim(
+                    f"So do all five from tables of standard deviation {std:g}",
+                    tuple(descent_label(name, std) for name in DESCENTS),
+                    in_order,
+                    source="this book",
+                    note="small and larger starts were one claim before a first look",
+                )
+                for std in STARTS[1:]
+            ),
+            Claim(
+                "Adam spreads the modes over time less than half as widely as gradient descent",
+                (descent_label("adam", 0.001), descent_label("gd", 0.001)),
+                spread_less(descent_label("adam", 0.001), descent_label("gd", 0.001)),
+                source="seen in a first run with one seed",
+                note="last mode over first, in steps",
+            ),
+            Claim(
+                "During training the share of σ₁ only falls",
+                tuple(descent_label("gd", std) for std in STARTS),
+                share_falls,
+                source=f"{SUMMARISED}: it falls over the epochs",
+                note="planted data, gradient descent; by the theorem it has to rise first from a "
+                "start at which all modes are equal",
+            ),
+            Claim(
+                "From small initial tables σ₁ overshoots: at its peak its share is at least twice "
+                "that of the data, whatever the optimiser",
+                tuple(descent_label(name, 0.001) for name in DESCENTS),
+                overshoots(tuple(descent_label(name, 0.001) for name in DESCENTS), 2.0),
+                source="seen in a first run with one seed",
+            ),
+        ),
+    ),
+}
