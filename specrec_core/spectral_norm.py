@@ -6,10 +6,10 @@ popularity that the model predicts:
 
     ‖Z‖₂² ≥ ‖Z r̃‖² / ‖r̃‖²,    with r̃ = V(Uᵀe) and Z r̃ = U(Vᵀr̃).
 
-Without an activation it costs O((n + m) d) and nothing of size n × m exists. The value is a Rayleigh
-quotient, so it never exceeds ‖Z‖₂². What the official code computes differs in three ways: the
-scores pass a sigmoid first, the direction r̃/‖r̃‖ is held constant as the gradient is taken, and
-the users are those of the batch.
+Without an activation it costs O((n + m) d) and nothing of size n × m exists. The value is a
+Rayleigh quotient, so it never exceeds ‖Z‖₂². What the official code computes differs in three
+ways: the scores pass a sigmoid first, the direction r̃/‖r̃‖ is held constant as the gradient is
+taken, and the users are those of the batch.
 """
 
 from __future__ import annotations
