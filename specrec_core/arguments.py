@@ -10,7 +10,10 @@ from typing import Any
 
 MODELS = ("mf", "lightgcn")
 PAIR_LOSSES = ("alignment", "logistic_alignment", "inner_product", "invariance")
-LOSSES = ("bpr", "bce", "mse", "sampled_softmax", *PAIR_LOSSES)
+SIGMOID_LOSSES = ("mse_sigmoid", "bce_sigmoid")  # of what a sigmoid makes of the scores
+SCORE_LOSSES = ("bpr", "bce", "mse", "sampled_softmax", *SIGMOID_LOSSES)
+LOSSES = (*SCORE_LOSSES, *PAIR_LOSSES)
+WEIGHTED_LOSSES = ("bpr", "bce", "mse_sigmoid")
 TRANSFORMS = ("directspec", "directspec+")
 PENALTIES = ("uniformity", "barlow_twins", "vicreg", "log_determinant", "spectral_contrastive")
 REGULARIZERS = ("none", *TRANSFORMS, *PENALTIES)

@@ -28,7 +28,7 @@ FLOORS = [  # from the top to the bottom; nothing imports from its own line or a
     ["factorisation"],
     ["graph", "cooccurrence", "norms", "report"],
     ["popularity"],
-    ["evaluation", "spectral_norm"],
+    ["evaluation", "spectral_norm", "debiasing"],
     ["ranking", "sampling", "losses", "spectra"],
     ["datasets", "exposure"],
     ["synthetic", "fetching", "clicks"],
