@@ -14,6 +14,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -177,6 +178,33 @@ def novelty(lists: Tensor, popularity: Tensor, n_users: int) -> Tensor:
     whole("n_users", n_users, 1)
     bits = math.log2(n_users) - popularity.clamp_min(1).double().log2()
     return _mean(bits.to(lists.device)[lists.clamp_min(0)], lists)
+
+
+def popularity_metrics(
+    users: Tensor,
+    items: Tensor,
+    lists: Tensor,
+    popularity: np.ndarray,
+    n_users: int,
+    activation: str,
+) -> dict[str, Tensor]:
+    """The measures of this module for a trained model, float64 ``(R,)`` each.
+
+    Shapes: ``users (R, n, d)``, ``items (R, m, d)``, ``lists (R, ·, k)``, ``popularity (m,)``.
+    The names of `memorisation` end in ``of scores``, and in ``of sigmoid`` after the activation.
+    """
+    counts = torch.as_tensor(popularity, device=items.device)
+    found: dict[str, Tensor] = {}
+    for name in dict.fromkeys(("none", activation)):
+        what = "scores" if name == "none" else name
+        values = memorisation(users, items, counts, activation=name)
+        found |= {f"{key} of {what}": value for key, value in values.items()}
+    k = lists.shape[-1]
+    return found | {
+        f"share of the most popular 20%@{k}": share_of_most_popular(lists, counts, 0.2),
+        f"novelty@{k}": novelty(lists, counts, n_users),
+        "largest share of one item@1": largest_top_share(lists),
+    }
 
 
 def intra_list_diversity(lists: Tensor, vectors: Tensor) -> Tensor:

@@ -73,11 +73,21 @@ def spectral_norm_penalty(
     one_of("activation", activation, ACTIVATIONS)
     whole("power_steps", power_steps, 1)
     _check_tables(users, items)
-    left = _start(start, users)
-    if activation == "none":
-        scores: Scores = Scores(users, items)
-    else:
+    scores: Scores = Scores(users, items)
+    if activation == "sigmoid":
         scores = BlockedScores(users, items, users_per_block)
+    return _quotient(scores, _start(start, users), power_steps, detach)
+
+
+def penalty_of_scores(scores: Tensor, power_steps: int = 1, detach_start: bool = False) -> Tensor:
+    """The same of ``scores (*, n, m)`` that exist already, whatever made them: ``(*,)``."""
+    whole("power_steps", power_steps, 1)
+    return _quotient(
+        DenseScores(scores), scores.new_ones(scores.shape[:-1]), power_steps, detach_start
+    )
+
+
+def _quotient(scores: Scores, left: Tensor, power_steps: int, detach: bool) -> Tensor:
     with torch.set_grad_enabled(torch.is_grad_enabled() and not detach):
         right = unit(scores.back(left))
         for _ in range(power_steps - 1):
@@ -128,6 +138,19 @@ class Scores:
     def back(self, left: Tensor) -> Tensor:
         """``(*, n)`` → ``(*, m)``."""
         return _apply(self.items, _apply(self.users.mT, left))
+
+
+class DenseScores(Scores):
+    """A matrix that is there, as a linear map."""
+
+    def __init__(self, matrix: Tensor) -> None:
+        self.matrix = matrix
+
+    def forth(self, right: Tensor) -> Tensor:
+        return _apply(self.matrix, right)
+
+    def back(self, left: Tensor) -> Tensor:
+        return _apply(self.matrix.mT, left)
 
 
 class BlockedScores(Scores):

@@ -21,6 +21,8 @@ FLOORS = [  # from the top to the bottom; nothing imports from its own line or a
     ["study_uses"],
     ["study_planted", "study_spikes"],
     ["training"],
+    ["steps"],
+    ["corrections"],
     ["models", "filters", "regularizers"],
     ["item_metrics", "item_names"],
     ["rays", "recovery"],

@@ -6,6 +6,7 @@ import torch
 
 from specrec_core.spectral_norm import (
     exact_spectral_norm,
+    penalty_of_scores,
     spectral_norm_gradient,
     spectral_norm_penalty,
 )
@@ -84,6 +85,23 @@ def test_blocks_of_users_change_nothing(variant, device):
     for other in (1, 2):
         torch.testing.assert_close(values[other], values[0])
         torch.testing.assert_close(gradients[other], gradients[0])
+
+
+@pytest.mark.parametrize("detach", [False, True])
+@pytest.mark.parametrize("activation", ["none", "sigmoid"])
+def test_of_scores_that_exist_it_is_the_same(activation, detach, device):
+    users, items = (x.requires_grad_() for x in tables(device=device))
+    settings = dict(activation=activation, detach_start=detach, power_steps=2)
+    expected = spectral_norm_penalty(users, items, **settings)
+    scores = users @ items.mT
+    got = penalty_of_scores(scores.sigmoid() if activation == "sigmoid" else scores, 2, detach)
+    torch.testing.assert_close(got, expected)
+    for one, other in zip(
+        torch.autograd.grad(got.sum(), (users, items)),
+        torch.autograd.grad(expected.sum(), (users, items)),
+        strict=True,
+    ):
+        torch.testing.assert_close(one, other)
 
 
 def test_it_is_a_lower_bound_and_more_steps_come_closer(device):
