@@ -52,7 +52,7 @@ CASES = {
     "ipl": ("mf", dict(loss="bpr"), {}, Debiasing("ipl", (0.1, 1.4))),
     "ipl chunks": ("lightgcn", CHUNKS, PAPER, Debiasing("ipl", (0.1, 1.4))),
     "invcf": (
-        "mf", dict(loss="sampled_softmax", negatives=5), {},
+        "mf", dict(loss="sampled_softmax", negatives=3, batch_size=100, epochs=2), {},
         Debiasing("invcf", (0.1, 0.1, 0.1, 0.2)),
     ),
 }  # fmt: skip
@@ -63,11 +63,11 @@ def test_replicas_equal_single_runs(name, data, device):
     kind, settings, balance, debias = CASES[name]
     settings = dict(
         regularizer=Regularizer(**balance), debias=debias, learning_rate=0.05, batch_size=256,
-        l2=1e-3, l2_on="whole", epochs=9, patience=1, progress=False,
+        l2=1e-3, l2_on="whole", epochs=5, patience=1, progress=False,
     ) | settings  # fmt: skip
-    together = make(kind, data, (1, 4, 0), device)
+    together = make(kind, data, (1, 4), device)
     history = fit(together, data, **settings)
-    for r, seed in enumerate((1, 4, 0)):
+    for r, seed in enumerate((1, 4)):
         alone = make(kind, data, (seed,), device)
         own = fit(alone, data, **settings)
         assert own.best_epoch[0] == history.best_epoch[r]
@@ -233,7 +233,7 @@ def test_the_ranking_is_that_of_the_method(name, values, data, device):
     debias = Debiasing(name, values)
     history = fit(
         model, data, loss="bce" if name == "macr" else "bpr", debias=debias, learning_rate=0.05,
-        epochs=12, patience=3, progress=False,
+        epochs=6, patience=3, progress=False,
     )  # fmt: skip
     train, truth = data.csr("train", device), data.csr("validation", device)
     score = evaluate(debias.on(train).scorer(model), truth, train)
@@ -246,7 +246,7 @@ def test_the_ranking_is_that_of_the_method(name, values, data, device):
 
 def test_chunks_learn_planted_communities(data):
     history = fit(
-        make("mf", data, (0,)), data, **CHUNKS, learning_rate=0.02, epochs=60, progress=False
+        make("mf", data, (0,)), data, **CHUNKS, learning_rate=0.05, epochs=20, progress=False
     )
     series = history.values["validation ndcg@10"][0]
     assert max(series) > 2 * series[0]
@@ -258,7 +258,7 @@ def test_a_strong_penalty_lowers_the_norm(data):
         model = make("mf", data, (0,))
         penalty = Regularizer("spectral_norm", strength)
         fit(
-            model, data, learning_rate=0.02, epochs=20, select="best", patience=50,
+            model, data, learning_rate=0.05, epochs=6, select="best", patience=50,
             regularizer=penalty, progress=False,
         )  # fmt: skip
         norms.append(torch.linalg.matrix_norm(model.users @ model.items.mT, 2).item())
@@ -283,8 +283,6 @@ def test_an_experiment_of_the_official_protocol():
                  "share of the most popular 20%@20", "largest share of one item@1"):  # fmt: skip
         assert 0 < record.metrics[name][0] <= 1
     assert len(record.history["cos(q1, r)"][0]) == 3
-    plain = experiments.run(experiment(epochs=1), progress=False)
-    assert "cos(q1, r) of scores" not in plain.metrics
 
 
 def test_settings_without_use_are_refused():
