@@ -116,7 +116,7 @@ class RowSteps:
             value, dense = value.detach(), self._add_tables(final, gradients)
             model.pull_back(final, gradients)
             for parameter, gradient in zip(own, found[3:], strict=True):
-                parameter.grad = gradient
+                parameter.grad = gradient.contiguous()
             if self.l2 and self.l2_on == "tables":
                 # the gradient of `losses.l2`, of the tables and not of what became of them
                 for side, i in ids:
@@ -197,6 +197,8 @@ class ChunkSteps:
             more = self.objective.of_tables(*leaves)
             value = value if more is None else value + more
             found = torch.autograd.grad(value.sum(), [*leaves, *own], materialize_grads=True)
+            # Fused Adam reads memory in order: the gradient of a transposed factor is not in it.
+            found = tuple(gradient.contiguous() for gradient in found)
             model.pull_back(final, found[:2])
             for parameter, gradient in zip(own, found[2:], strict=True):
                 parameter.grad = gradient

@@ -133,6 +133,28 @@ def test_one_step_of_a_chunk_is_the_gradient_step(kind, balance, data):
         torch.testing.assert_close(after[name], table.detach() - 0.5 * table.grad)
 
 
+@pytest.mark.parametrize("kind", ["mf", "lightgcn"])
+def test_adam_takes_the_same_gradients(kind, data, device):
+    """Three epochs of three chunks against a loop that calls ``backward`` and plain Adam."""
+    whole = replace(data, validation=data.validation * 0)
+    trained, model = (make(kind, data, (4,), device) for _ in range(2))
+    fit(trained, whole, **CHUNKS, learning_rate=0.05, epochs=3, select="last", progress=False)
+    train, stream = data.csr("train", device), generator(4, "samples", device)
+    stepper = torch.optim.Adam(model.parameters(), lr=0.05, foreach=False, fused=False)
+    for _ in range(3):
+        for chunk in user_chunks(train, 50):
+            users = chunk.users[chunk.rows]
+            negatives = Negatives(train).draw(users, 2, stream)
+            u, v = (table[0] for table in model())
+            positive = torch.sigmoid((u[users] * v[chunk.items]).sum(-1))
+            negative = torch.sigmoid((u[users].unsqueeze(1) * v[negatives]).sum(-1))
+            stepper.zero_grad()
+            ((1 - positive).square().sum() + negative.square().sum()).backward()
+            stepper.step()
+    for name, table in model.named_parameters():
+        torch.testing.assert_close(dict(trained.named_parameters())[name], table)
+
+
 @pytest.mark.parametrize("l2_on", ["tables", "whole"])
 def test_penalties_of_whole_tables_reach_every_row(l2_on, data):
     """By rows, two batches: what one step leaves in the gradients must not reach the next."""
