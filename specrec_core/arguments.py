@@ -10,17 +10,36 @@ from typing import Any
 
 MODELS = ("mf", "lightgcn")
 PAIR_LOSSES = ("alignment", "logistic_alignment", "inner_product", "invariance")
-LOSSES = ("bpr", "bce", "mse", "sampled_softmax", *PAIR_LOSSES)
+SIGMOID_LOSSES = ("mse_sigmoid", "bce_sigmoid")  # of what a sigmoid makes of the scores
+SCORE_LOSSES = ("bpr", "bce", "mse", "sampled_softmax", *SIGMOID_LOSSES)
+LOSSES = (*SCORE_LOSSES, *PAIR_LOSSES)
+WEIGHTED_LOSSES = ("bpr", "bce", "mse_sigmoid")
 TRANSFORMS = ("directspec", "directspec+")
 PENALTIES = ("uniformity", "barlow_twins", "vicreg", "log_determinant", "spectral_contrastive")
-REGULARIZERS = ("none", *TRANSFORMS, *PENALTIES)
+REGULARIZERS = ("none", *TRANSFORMS, *PENALTIES, "spectral_norm")
 SHRINKS = ("official", "unit")
-L2_ON = ("tables", "rows")
+SPECTRAL_VARIANTS = ("paper", "official")
+ACTIVATIONS = ("none", "sigmoid")
+L2_ON = ("tables", "rows", "whole")
+REDUCTIONS = ("mean", "sum")
+TEST_SPLITS = ("source", "equal exposure")
 INITS = ("normal", "xavier")
 PROPAGATIONS = ("mean", "sum")
-POSITIVES = ("interactions", "users")
+POSITIVES = ("interactions", "users", "user chunks")
 NEGATIVES = ("uniform", "popularity")
 OPTIMIZERS = ("adam", "sgd")
+DEBIASING: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    # name: (its settings in order, the losses it goes with)
+    "none": ((), LOSSES),
+    "zero_sum": (("weight",), ("bpr",)),
+    "macr": (("items", "users", "reference"), ("bce",)),
+    "pd": (("exponent",), ("bpr",)),
+    "pda": (("exponent",), ("bpr",)),
+    "ips": (("power", "least propensity"), WEIGHTED_LOSSES),
+    "ipl": (("strength", "exponent"), SCORE_LOSSES),
+    "invcf": (("popularity", "discrepancy", "both", "temperature"), ("sampled_softmax",)),
+}
+COMBINED = ("loss", "positives", "debias", "l2", "l2_on", "drop_last")  # see `check_combination`
 SELECTED_ON = ("ndcg", "recall", "precision", "hit", "mrr", "map")
 
 
@@ -72,6 +91,9 @@ def check_regularizer(settings: Any) -> None:
         ("temperature", None, ("directspec+", "uniformity")),
         ("temperature_unrelated", None, ("directspec+",)),
         ("self_similarity", True, ("directspec+",)),
+        ("spectral_variant", "paper", ("spectral_norm",)),
+        ("power_steps", 1, ("spectral_norm",)),
+        ("detach_start", False, ("spectral_norm",)),
     ):
         value = getattr(settings, name)
         if value != default and chosen not in having:
@@ -80,6 +102,10 @@ def check_regularizer(settings: Any) -> None:
             raise ValueError(f"temperature is None: regularizer {chosen!r} needs a number")
         if default is None and value is not None:
             between(name, value, 0.0, math.inf)
+    one_of("spectral_variant", settings.spectral_variant, SPECTRAL_VARIANTS)
+    whole("power_steps", settings.power_steps, 1)
+    if settings.spectral_variant == "official" and settings.detach_start:
+        raise ValueError("detach_start is True: spectral_variant 'official' never lacks it")
 
 
 def check_transform(settings: Any, loss: str) -> None:
@@ -90,3 +116,60 @@ def check_transform(settings: Any, loss: str) -> None:
             f"loss is {loss!r}: expected one without negatives ({', '.join(PAIR_LOSSES)}), as "
             f"regularizer {settings.regularizer!r} and shrink change the positives alone"
         )
+
+
+def activation_of(loss: str) -> str:
+    """What a loss makes of the scores before it compares them: a ``sigmoid``, or ``none``."""
+    return "sigmoid" if loss in ("bce", *SIGMOID_LOSSES) else "none"
+
+
+def check_debias(name: str, settings: tuple[float, ...]) -> None:
+    """ValueError unless ``settings`` are those of the method against popularity bias."""
+    one_of("debias", name, tuple(DEBIASING))
+    wanted = DEBIASING[name][0]
+    if len(settings) != len(wanted):
+        raise ValueError(
+            f"debias_settings is {settings}: expected {len(wanted)} for {name!r}"
+            + (f" ({', '.join(wanted)})" if wanted else "")
+        )
+    for label, value in zip(wanted, settings, strict=True):
+        ends = label not in ("temperature", "power")
+        below = 1.0 + 1e-12 if label in ("weight", "least propensity") else math.inf
+        between(f"debias_settings ({label})", value, 0.0, below, ends=ends)
+
+
+def check_combination(
+    settings: Any, loss: str, positives: str, debias: str, l2: float, l2_on: str, drop_last: bool
+) -> None:
+    """ValueError for a regularizer, loss, debiasing and way of drawing positives that disagree."""
+    if loss not in DEBIASING[debias][1]:
+        raise ValueError(
+            f"loss is {loss!r}: expected one of {', '.join(DEBIASING[debias][1])} with debias "
+            f"{debias!r}"
+        )
+    chunks = positives == "user chunks"
+    if not chunks and settings.spectral_variant == "official":
+        raise ValueError(
+            f"spectral_variant is 'official': expected positives 'user chunks', not {positives!r}, "
+            "as it is of a batch of users"
+        )
+    scored_only = "positives 'user chunks'" if chunks else f"debias {debias!r}"
+    if chunks or debias != "none":
+        if settings.regularizer not in ("none", "spectral_norm"):
+            raise ValueError(
+                f"regularizer is {settings.regularizer!r}: expected 'none' or 'spectral_norm' "
+                f"with {scored_only}"
+            )
+        if settings.normalised or settings.shrink:
+            raise ValueError(f"normalised and shrink: expected neither with {scored_only}")
+    if chunks:
+        if loss not in SCORE_LOSSES:
+            raise ValueError(
+                f"loss is {loss!r}: expected one of {', '.join(SCORE_LOSSES)} with {scored_only}"
+            )
+        if debias == "invcf":
+            raise ValueError(f"debias is 'invcf': it needs embeddings, not {scored_only}")
+        if l2 and l2_on != "whole":
+            raise ValueError(f"l2_on is {l2_on!r}: expected 'whole' with {scored_only}")
+        if drop_last:
+            raise ValueError(f"drop_last is True: expected False with {scored_only}")

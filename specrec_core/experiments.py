@@ -22,16 +22,20 @@ import scipy
 import torch
 
 from specrec_core import catalogue, datasets, records, spectra
+from specrec_core.arguments import activation_of
+from specrec_core.corrections import Debiasing
 from specrec_core.evaluation import evaluate, popularity_groups
+from specrec_core.exposure import equal_exposure
 from specrec_core.interactions import Interactions
 from specrec_core.item_metrics import head_and_tail, spike_metrics
 from specrec_core.losses import unit
 from specrec_core.models import MF, LightGCN
-from specrec_core.ranking import Score
+from specrec_core.popularity import popularity_metrics
+from specrec_core.ranking import Score, recommend
 from specrec_core.records import Experiment, Record, one_of
 from specrec_core.regularizers import Regularizer
 from specrec_core.studies import Study, measure
-from specrec_core.training import History, fit, track_spectra
+from specrec_core.training import Callback, History, fit, track_popularity, track_spectra
 
 CUTS = (10, 20)
 CONVENTIONS = ("standard", "truncated", "eleven")
@@ -101,14 +105,7 @@ def run(
         if device != "cpu":
             print(f"{experiment.kind} is a study: it runs on the CPU, not on {device}", flush=True)
         return _studied(experiment, profile, progress)
-    data = datasets.load(
-        experiment.dataset, validation=experiment.validation, seed=experiment.split_seed
-    )
-    if data.version != experiment.version:
-        raise ValueError(
-            f"experiment wants {experiment.dataset} {experiment.version!r}, but the data at hand "
-            f"is {data.version!r}: define the experiment anew for this version"
-        )
+    data = _load(experiment)
     where = torch.device(device)
     if together is None:
         together = len(experiment.seeds) if where.type == "cuda" else 1
@@ -130,6 +127,20 @@ def run(
         versions=_versions(),
         data={"version": data.version, "checksum": data.checksum, **data.statistics},
     )
+
+
+def _load(experiment: Experiment) -> Interactions:
+    """The data of an experiment, split; ValueError if they are of another version."""
+    e = experiment
+    data = datasets.load(e.dataset, validation=0.0)
+    if data.version != e.version:
+        raise ValueError(
+            f"experiment wants {e.dataset} {e.version!r}, but the data at hand "
+            f"is {data.version!r}: define the experiment anew for this version"
+        )
+    if e.test_split == "equal exposure":
+        data = equal_exposure(data, 0)
+    return data.holdout(e.validation, e.split_seed)
 
 
 def _studied(study: Study, profile: str, progress: bool) -> Record:
@@ -179,10 +190,16 @@ def train(
 ) -> History:
     """`specrec_core.training.fit` with the settings of an experiment, spectra tracked."""
     e = experiment
+    callbacks: tuple[Callback, ...] = (track_spectra,)
+    if e.positives == "user chunks":  # the protocol under which popularity is followed
+        counts = torch.as_tensor(data.item_popularity)
+        callbacks += (track_popularity(counts, activation_of(e.loss)),)
     return fit(
         model,
         data,
         loss=e.loss,
+        reduction=e.reduction,
+        debias=Debiasing(e.debias, e.debias_settings),
         regularizer=Regularizer(
             e.regularizer,
             strength=e.strength,
@@ -192,6 +209,9 @@ def train(
             normalised=e.normalised,
             shrink=e.shrink,
             shrink_variant=e.shrink_variant,
+            spectral_variant=e.spectral_variant,
+            power_steps=e.power_steps,
+            detach_start=e.detach_start,
         ),
         optimizer=e.optimizer,
         learning_rate=e.learning_rate,
@@ -208,7 +228,7 @@ def train(
         evaluate_every=e.evaluate_every,
         patience=e.patience,
         select="best" if e.validation else "last",
-        callbacks=(track_spectra,),
+        callbacks=callbacks,
         progress=progress,
     )
 
@@ -225,7 +245,8 @@ def _run_replicas(
     spectrum = {f"initial {side}": s for side, s in _spectra(model).items()}
     history = train(experiment, data, model, progress=progress)
     spectrum.update(_spectra(model))
-    score = model.scorer()
+    correct = Debiasing(experiment.debias, experiment.debias_settings)
+    score = correct.on(data.csr("train", device)).scorer(model)
     truth, seen = data.csr("test", device), data.csr("train+validation", device)
     measured = evaluate(
         score, truth, seen, k=CUTS, conventions=CONVENTIONS, item_groups=groups
@@ -245,6 +266,13 @@ def _run_replicas(
         users, items = model()
         alignment = spectra.popularity_alignment(users, items, data.item_popularity)
     metrics["alignment with popularity"] = alignment.tolist()
+    if experiment.positives == "user chunks":
+        users_of = truth.degree().nonzero().squeeze(1)
+        lists = recommend(score, users_of, seen, max(CUTS))
+        popular = popularity_metrics(
+            users, items, lists, data.item_popularity, data.n_users, activation_of(experiment.loss)
+        )
+        metrics |= {name: value.tolist() for name, value in popular.items()}
     metrics.update(spike_metrics(items, data.item_popularity))
     if experiment.validation:
         best = f"validation {experiment.metric}"

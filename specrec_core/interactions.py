@@ -276,8 +276,16 @@ def random_part(
     matrix = binary(matrix)
     size = np.diff(matrix.indptr).astype(np.int64)
     wanted = np.floor(fraction * (size if row_size is None else row_size) + 1e-9).astype(np.int64)
-    draw = generator(purpose, seed).random(matrix.nnz)
-    rows = np.repeat(np.arange(matrix.shape[0]), size)
+    return random_rows(matrix, wanted, generator(purpose, seed))
+
+
+def random_rows(
+    matrix: sp.csr_matrix, wanted: np.ndarray, stream: np.random.Generator
+) -> sp.csr_matrix:
+    """``wanted[r]`` random entries of each row ``r``, all of them where it has no more."""
+    matrix = binary(matrix)
+    draw = stream.random(matrix.nnz)
+    rows = np.repeat(np.arange(matrix.shape[0]), np.diff(matrix.indptr))
     order = np.lexsort((draw, rows))  # entries of each row in random order, rows ascending
     rank = np.arange(matrix.nnz) - matrix.indptr[rows]
     chosen = order[rank < wanted[rows]]

@@ -19,7 +19,7 @@ def bpr(positive: Tensor, negative: Tensor) -> Tensor:
 
     Shapes: ``positive (*, B)``, ``negative (*, B, N)`` → ``(*,)``.
     """
-    _check(positive, negative)
+    check_scores(positive, negative)
     return F.softplus(negative - positive.unsqueeze(-1)).mean((-2, -1))
 
 
@@ -30,7 +30,7 @@ def bce(positive: Tensor, negative: Tensor) -> Tensor:
 
     Shapes: ``positive (*, B)``, ``negative (*, B, N)`` → ``(*,)``.
     """
-    _check(positive, negative)
+    check_scores(positive, negative)
     return (F.softplus(-positive) + F.softplus(negative).sum(-1)).mean(-1)
 
 
@@ -41,8 +41,31 @@ def mse(positive: Tensor, negative: Tensor) -> Tensor:
 
     Shapes: ``positive (*, B)``, ``negative (*, B, N)`` → ``(*,)``.
     """
-    _check(positive, negative)
+    check_scores(positive, negative)
     return ((1 - positive).square() + negative.square().sum(-1)).mean(-1)
+
+
+def mse_sigmoid(positive: Tensor, negative: Tensor) -> Tensor:
+    """`mse` of the scores after a sigmoid, the default of the ReSN code [lin2024resn].
+
+    Mean over positives of (1 − σ(x_ui))² + Σ_j σ(x_uj)².
+
+    Shapes: ``positive (*, B)``, ``negative (*, B, N)`` → ``(*,)``.
+    """
+    return mse(torch.sigmoid(positive), torch.sigmoid(negative))
+
+
+def bce_sigmoid(positive: Tensor, negative: Tensor, epsilon: float = 1e-5) -> Tensor:
+    """`bce` as the ReSN code has it, with a small number in the logarithms [lin2024resn].
+
+    Mean over positives of −ln(σ(x_ui) + ε) − Σ_j ln(1 − σ(x_uj) + ε); the code takes 10⁻⁵ for MF
+    and 10⁻⁶ for graph models.
+
+    Shapes: ``positive (*, B)``, ``negative (*, B, N)`` → ``(*,)``.
+    """
+    check_scores(positive, negative)
+    right = -(torch.sigmoid(positive) + epsilon).log()
+    return (right - (torch.sigmoid(-negative) + epsilon).log().sum(-1)).mean(-1)
 
 
 def sampled_softmax(positive: Tensor, negative: Tensor) -> Tensor:
@@ -53,7 +76,7 @@ def sampled_softmax(positive: Tensor, negative: Tensor) -> Tensor:
 
     Shapes: ``positive (*, B)``, ``negative (*, B, N)`` → ``(*,)``.
     """
-    _check(positive, negative)
+    check_scores(positive, negative)
     margins = negative - positive.unsqueeze(-1)
     # ln(1 + Σ_j exp m_j): the logarithm of a sum in which the positive is the term exp 0.
     return F.softplus(margins.logsumexp(-1)).mean(-1)
@@ -141,7 +164,8 @@ def check_pair(users: Tensor, items: Tensor) -> None:
         )
 
 
-def _check(positive: Tensor, negative: Tensor) -> None:
+def check_scores(positive: Tensor, negative: Tensor) -> None:
+    """ValueError unless they are ``(*, B)`` and ``(*, B, N)``."""
     if negative.dim() != positive.dim() + 1 or negative.shape[:-1] != positive.shape:
         raise ValueError(
             f"negative has shape {tuple(negative.shape)}: expected {tuple(positive.shape)} "
@@ -156,11 +180,20 @@ def _of_scores(loss: Callable[[Tensor, Tensor], Tensor]) -> Objective:
 Objective = Callable[[Tensor, Tensor, Tensor], Tensor]
 """Loss of the gathered final embeddings ``u (R, B, d)``, ``p (R, B, d)``, ``n (R, B, N, d)``."""
 
+ScoreLoss = Callable[[Tensor, Tensor], Tensor]
+"""Loss of ``positive (R, B)`` and ``negative (R, B, N)``."""
+
+SCORE_LOSSES: dict[str, ScoreLoss] = {
+    "bpr": bpr,
+    "bce": bce,
+    "mse": mse,
+    "sampled_softmax": sampled_softmax,
+    "mse_sigmoid": mse_sigmoid,
+    "bce_sigmoid": bce_sigmoid,
+}
+
 OBJECTIVES: dict[str, tuple[Objective, bool]] = {  # name: (objective, does it use negatives?)
-    "bpr": (_of_scores(bpr), True),
-    "bce": (_of_scores(bce), True),
-    "mse": (_of_scores(mse), True),
-    "sampled_softmax": (_of_scores(sampled_softmax), True),
+    **{name: (_of_scores(loss), True) for name, loss in SCORE_LOSSES.items()},
     "logistic_alignment": (lambda u, p, n: logistic_alignment((u * p).sum(-1)), False),
     "alignment": (lambda u, p, n: alignment(u, p), False),
     "inner_product": (lambda u, p, n: inner_product(u, p), False),

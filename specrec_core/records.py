@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from specrec_core.arguments import (
+    COMBINED,
     INITS,
     L2_ON,
     LOSSES,
@@ -33,7 +34,11 @@ from specrec_core.arguments import (
     OPTIMIZERS,
     POSITIVES,
     PROPAGATIONS,
+    REDUCTIONS,
+    TEST_SPLITS,
     between,
+    check_combination,
+    check_debias,
     check_metric,
     check_regularizer,
     check_transform,
@@ -66,19 +71,29 @@ class Experiment:
         Share of each user's training interactions held out for selection, and the seed of that
         split. The split is the same for every seed of the experiment. With ``validation=0`` all
         of them train, nothing is selected and every replica keeps the last epoch.
+    test_split
+        Train and test of the ``source``; or moved before validation is carved, until items have
+        ``equal exposure`` in test (`specrec_core.exposure`, its seed 0).
     model, dim, layers, propagation
         Encoder, embedding dimension, propagation layers and their ``mean`` or ``sum``
         (``lightgcn`` only).
-    loss, negatives, negative_distribution, positives
-        Training loss; negatives per positive; how they and the positives are drawn.
+    loss, reduction, negatives, negative_distribution, positives
+        Training loss, a ``mean`` or a ``sum`` over the positives of a batch; negatives per
+        positive; how they and the positives are drawn. With ``user chunks`` a batch is
+        ``batch_size`` users with all their positives.
+    debias, debias_settings
+        See `specrec_core.corrections.Debiasing`.
     regularizer, strength, temperature, temperature_unrelated, self_similarity
         What balances the spectrum, and how hard; see `specrec_core.regularizers.Regularizer`.
+    spectral_variant, power_steps, detach_start
+        See `specrec_core.spectral_norm`.
     normalised, shrink, shrink_variant
         Rows of the batch divided by their norms before, and shrunk after that; see there.
     optimizer, learning_rate, decay, l2, l2_on, init, init_std
         The rate is multiplied by ``decay`` after each epoch. ``l2`` multiplies half the squared
         norm, per positive, of the rows gathered for a batch: of the ``tables``, or the ``rows``
-        that the loss sees. ``init_std`` is the standard deviation of the normal initialisation.
+        that the loss sees; or half that of the ``whole`` tables. ``init_std`` is the standard
+        deviation of the normal initialisation.
     batch_size, drop_last, epochs, evaluate_every, patience, metric
         Budget, and the early stop: a replica stops after ``patience`` evaluations without a
         better validation ``metric``, and keeps its best epoch. ``drop_last`` leaves out the last
@@ -121,10 +136,18 @@ class Experiment:
     init: str = "normal"
     propagation: str = "mean"
     drop_last: bool = False
+    reduction: str = "mean"
+    spectral_variant: str = "paper"
+    power_steps: int = 1
+    detach_start: bool = False
+    debias: str = "none"
+    debias_settings: tuple[float, ...] = ()
+    test_split: str = "source"
 
     def __post_init__(self) -> None:
         # One value, one form: 1 and 1.0 must not give one experiment two names.
         object.__setattr__(self, "seeds", tuple(operator.index(s) for s in self.seeds))
+        object.__setattr__(self, "debias_settings", tuple(map(float, self.debias_settings)))
         for f in dataclasses.fields(self):
             value = getattr(self, f.name)
             if str(f.type).startswith("float") and value is not None:
@@ -139,8 +162,12 @@ class Experiment:
         one_of("init", self.init, INITS)
         one_of("propagation", self.propagation, PROPAGATIONS)
         one_of("l2_on", self.l2_on, L2_ON)
+        one_of("reduction", self.reduction, REDUCTIONS)
+        one_of("test_split", self.test_split, TEST_SPLITS)
         check_regularizer(self)
         check_transform(self, self.loss)
+        check_debias(self.debias, self.debias_settings)
+        check_combination(self, **{name: getattr(self, name) for name in COMBINED})
         check_metric(self.metric)
         for name in ("dim", "epochs", "batch_size", "evaluate_every", "patience", "negatives"):
             whole(name, getattr(self, name), 1)

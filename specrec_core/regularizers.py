@@ -217,7 +217,8 @@ class Regularizer:
         ``none``; ``directspec`` with α = strength / B, so that on unit rows a strength of at most
         1/3 is safe whatever the batch; ``directspec+``; or the penalty ``uniformity``, ``vicreg``,
         ``log_determinant`` (mean of both sides), ``barlow_twins``, ``spectral_contrastive`` (of
-        the pair; they are the part of these objectives that balances).
+        the pair; they are the part of these objectives that balances); or ``spectral_norm`` of all
+        scores, which `specrec_core.steps` adds.
     strength, temperature, temperature_unrelated
         Numbers, or tensors with one value per replica. The temperatures are τ (or τ₀ and τ₁ of
         pairs that do and do not co-occur in train) of ``directspec+``, and t of ``uniformity``.
@@ -225,6 +226,8 @@ class Regularizer:
         Of ``directspec+``.
     shrink, shrink_variant
         Scale and variant of `shrink`; 0 leaves rows as they are.
+    spectral_variant, power_steps, detach_start
+        Of `specrec_core.spectral_norm.spectral_norm_penalty`.
 
     Raises
     ------
@@ -241,6 +244,9 @@ class Regularizer:
     shrink: float = 0.0
     shrink_variant: str = "official"
     related: tuple[CoOccurrence, CoOccurrence] | None = None
+    spectral_variant: str = "paper"
+    power_steps: int = 1
+    detach_start: bool = False
 
     def __post_init__(self) -> None:
         settings = SimpleNamespace(**vars(self))

@@ -89,6 +89,13 @@ class Negatives:
                 "give unseen items a positive weight"
             )
 
+    @classmethod
+    def by(cls, distribution: str, seen: CSR) -> Negatives:
+        """``uniform``, or ``popularity``: in proportion to interactions."""
+        one_of("negative_distribution", distribution, NEGATIVES)
+        popular = distribution == "popularity"
+        return cls(seen, torch.bincount(seen.indices, minlength=seen.shape[1]) if popular else None)
+
     def draw(self, users: Tensor, count: int, generator: torch.Generator) -> Tensor:
         """``count`` independent negatives for each of ``users`` ``(B,)``: items ``(B, count)``."""
         if count < 1:
@@ -118,13 +125,10 @@ class EpochSampler:
     """
 
     def __init__(self, seen: CSR, positives: str, negatives: int, distribution: str) -> None:
-        one_of("positives", positives, POSITIVES)
+        one_of("positives", positives, POSITIVES[:2])
         one_of("negative_distribution", distribution, NEGATIVES)
         self.seen, self.by_user, self.count = seen, positives == "users", negatives
-        weights = None
-        if distribution == "popularity":
-            weights = torch.bincount(seen.indices, minlength=seen.shape[1])
-        self.negatives = Negatives(seen, weights) if negatives else None
+        self.negatives = Negatives.by(distribution, seen) if negatives else None
 
     def epoch(self, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
         """Draw them, from the generator of one replica."""

@@ -16,23 +16,28 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from specrec_core import losses, spectra
+from specrec_core import popularity, spectra
 from specrec_core.arguments import (
     L2_ON,
     OPTIMIZERS,
+    POSITIVES,
+    REDUCTIONS,
     between,
+    check_combination,
     check_metric,
     check_transform,
     one_of,
     whole,
 )
+from specrec_core.corrections import Debiasing
 from specrec_core.evaluation import evaluate
 from specrec_core.interactions import Interactions
 from specrec_core.losses import OBJECTIVES
-from specrec_core.models import MF, add_rows, clear_rows, gather, generator
+from specrec_core.models import MF, generator
 from specrec_core.progress import bar
 from specrec_core.regularizers import Regularizer
-from specrec_core.sampling import EpochSampler
+from specrec_core.sampling import EpochSampler, Negatives
+from specrec_core.steps import ChunkSteps, Objective, RowSteps, user_chunks
 
 Callback = Callable[[int, MF], Mapping[str, Tensor]]
 """``callback(epoch, model)`` after each evaluation: named values ``(R,)``, kept in the history."""
@@ -80,12 +85,26 @@ def track_spectra(epoch: int, model: MF) -> dict[str, Tensor]:
         }
 
 
+def track_popularity(counts: Tensor, activation: str) -> Callback:
+    """Callback: how much the leading direction of the scores is popularity, `memorisation`."""
+
+    def track(epoch: int, model: MF) -> dict[str, Tensor]:
+        with torch.no_grad():
+            users, items = model()
+            found = popularity.memorisation(users, items, counts, activation=activation)
+        return {name: found[name] for name in ("cos(q1, r)", "energy share of sigma1")}
+
+    return track
+
+
 def fit(
     model: MF,
     data: Interactions,
     *,
     loss: str = "bpr",
+    reduction: str = "mean",
     regularizer: Regularizer | None = None,
+    debias: Debiasing | None = None,
     optimizer: str = "adam",
     learning_rate: float = 1e-3,
     decay: float = 1.0,
@@ -107,8 +126,10 @@ def fit(
     """Train ``model`` on ``data.train`` and leave each replica at its best validation epoch.
 
     Each epoch draws every replica's samples at once, on the device of the model; an epoch by
-    users (``positives="users"``) draws as many positives as there are training interactions.
-    Parameters are those of `specrec_core.records.Experiment`; of the regularizer, together. With
+    users (``positives="users"``) draws as many positives as there are training interactions, and
+    one by ``user chunks`` takes each interaction once, ``batch_size`` users at a time.
+    Parameters are those of `specrec_core.records.Experiment`; of the regularizer and of the method
+    against popularity bias, together: the latter's own parameters are added to the model. With
     ``select="last"`` there is no validation: replicas run all epochs and keep the last.
 
     Returns
@@ -122,8 +143,8 @@ def fit(
     Raises
     ------
     ValueError
-        On an unknown loss, optimizer, metric or sampler, a loss that does not go with the
-        regularizer, or data that have no validation pairs to select on, or some and no use.
+        On an unknown loss, optimizer, metric or sampler, settings that do not go together, or data
+        that have no validation pairs to select on, or some and no use.
     FloatingPointError
         As soon as an epoch had a loss that is NaN or infinite; it names replica and step.
     """
@@ -137,6 +158,8 @@ def fit(
     between("decay", decay, 0.0, math.inf, ends=False)
     between("l2", l2, 0.0, math.inf)
     one_of("l2_on", l2_on, L2_ON)
+    one_of("reduction", reduction, REDUCTIONS)
+    one_of("positives", positives, POSITIVES)
     one_of("select", select, ("best", "last"))
     split = "validation" if select == "best" else "test"
     if select == "best" and data.validation.nnz == 0:
@@ -148,22 +171,21 @@ def fit(
         raise ValueError(f"data ({data.name}) has validation pairs, of no use to select='last'")
     if drop_last and batch_size > data.train.nnz:
         raise ValueError(f"batch_size is {batch_size}: no batch is full, and drop_last is set")
-    plain, needs_negatives = OBJECTIVES[loss]
     device = model.users.device
     train, truth = data.csr("train", device), data.csr(split, device)
-    balance = (regularizer or Regularizer()).on(train)
+    balance, correct = (regularizer or Regularizer()).on(train), (debias or Debiasing()).on(train)
     check_transform(balance, loss)
-    table_l2, row_l2 = (l2, 0.0) if l2_on == "tables" else (0.0, l2)
-
-    def objective(u: Tensor, p: Tensor, n: Tensor) -> Tensor:
-        return plain(u, p, n) + (row_l2 * losses.l2(u, p, n) if row_l2 else 0.0)
-
-    def loss_of(rows: Sequence[Tensor], ids: Sequence[Tensor]) -> Tensor:
-        return balance.loss(objective, rows, ids)
-
-    sampler = EpochSampler(
-        train, positives, negatives if needs_negatives else 0, negative_distribution
-    )
+    check_combination(balance, loss, positives, correct.name, l2, l2_on, drop_last)
+    correct.prepare(model)
+    objective = Objective(loss, balance, correct, reduction, l2 if l2_on == "rows" else 0.0)
+    epoch_of: RowSteps | ChunkSteps
+    if positives == "user chunks":
+        drawn = Negatives.by(negative_distribution, train)
+        epoch_of = ChunkSteps(user_chunks(train, batch_size), drawn, negatives, objective, l2)
+    else:
+        count = negatives if OBJECTIVES[loss][1] else 0
+        sampler = EpochSampler(train, positives, count, negative_distribution)
+        epoch_of = RowSteps(sampler, objective, batch_size, drop_last, l2, l2_on)
 
     seeds = model.seeds
     history = History([[] for _ in seeds], best_epoch=[0] * len(seeds), seconds=[0.0] * len(seeds))
@@ -177,8 +199,8 @@ def fit(
 
     def look(epoch: int, mean_loss: Tensor) -> None:
         """Evaluate, remember the best tables, and drop the replicas that are to stop."""
-        nonlocal active, streams, stepper, balance
-        score = evaluate(model.scorer(), truth, train, k=(cut,)).mean
+        nonlocal active, streams, stepper
+        score = evaluate(correct.scorer(model), truth, train, k=(cut,)).mean
         seen = {f"{split} {metric}": score[metric], "loss": mean_loss}
         for callback in callbacks:
             seen.update(callback(epoch, model))
@@ -195,7 +217,8 @@ def fit(
         if 0 < len(going) < len(active):
             kept = torch.tensor(going, device=device)
             model.keep(kept)
-            balance, before = balance.keep(kept), stepper
+            objective.keep(kept)
+            before = stepper
             stepper = _optimizer(optimizer, model, learning_rate)
             _carry_state(before, stepper, kept)
             streams = [streams[position] for position in going]
@@ -208,9 +231,7 @@ def fit(
         for epoch in steps:
             trained = list(active)
             stepper.param_groups[0]["lr"] = learning_rate * decay ** (epoch - 1)
-            step_losses = _epoch(
-                model, stepper, sampler, streams, loss_of, table_l2, batch_size, drop_last
-            )
+            step_losses = epoch_of(model, stepper, streams)
             _check_finite(step_losses, model, epoch, learning_rate)
             if epoch % evaluate_every == 0 or epoch == epochs:
                 look(epoch, step_losses.mean(-1))
@@ -223,47 +244,6 @@ def fit(
                 break
     _restore(model, seeds, best_tables)
     return history
-
-
-def _epoch(
-    model: MF,
-    stepper: torch.optim.Optimizer,
-    sampler: EpochSampler,
-    streams: Sequence[torch.Generator],
-    loss_of: Callable[[Sequence[Tensor], Sequence[Tensor]], Tensor],
-    l2: float,
-    batch_size: int,
-    drop_last: bool,
-) -> Tensor:
-    """One pass over the samples; the loss of each replica at each step, ``(R, steps)``."""
-    drawn = [sampler.epoch(stream) for stream in streams]
-    users, items, negatives = (torch.stack(column) for column in zip(*drawn, strict=True))
-    # One gradient for each table, kept from step to step: only rows of the batch are touched.
-    gradients = [torch.zeros_like(table) for table in (model.users, model.items)]
-    steps = []
-    samples = users.shape[1] - (users.shape[1] % batch_size if drop_last else 0)
-    for start in range(0, samples, batch_size):
-        batch = slice(start, start + batch_size)
-        ids = ((0, users[:, batch]), (1, items[:, batch]), (1, negatives[:, batch]))
-        final = model()
-        rows = [gather(final[side].detach(), i).requires_grad_() for side, i in ids]
-        per_replica = loss_of(rows, [i for _, i in ids])
-        for (side, i), gradient in zip(
-            ids,
-            torch.autograd.grad(per_replica.sum(), rows, materialize_grads=True),
-            strict=True,
-        ):
-            add_rows(gradients[side], i, gradient)
-        model.pull_back(final, gradients)
-        if l2:  # the gradient of `losses.l2`, of the tables and not of what became of them
-            for side, i in ids:
-                table = (model.users, model.items)[side]
-                add_rows(table.grad, i, gather(table.detach(), i) * (l2 / rows[0].shape[-2]))
-        stepper.step()
-        for side, i in ids:
-            clear_rows(gradients[side], i)
-        steps.append(per_replica.detach())
-    return torch.stack(steps, -1)
 
 
 def _optimizer(name: str, model: MF, learning_rate: float) -> torch.optim.Optimizer:

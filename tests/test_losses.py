@@ -37,6 +37,25 @@ def slow_mse(positive, negative):
     return total / len(positive)
 
 
+def sigmoid(x: float) -> float:
+    return math.exp(log_sigmoid(x))
+
+
+def slow_mse_sigmoid(positive, negative):
+    total = 0.0
+    for p, row in zip(positive, negative, strict=True):
+        total += (1 - sigmoid(p)) ** 2 + sum(sigmoid(n) ** 2 for n in row)
+    return total / len(positive)
+
+
+def slow_bce_sigmoid(positive, negative):
+    total = 0.0
+    for p, row in zip(positive, negative, strict=True):
+        total -= math.log(sigmoid(p) + 1e-5)
+        total -= sum(math.log(1 - sigmoid(n) + 1e-5) for n in row)
+    return total / len(positive)
+
+
 def slow_sampled_softmax(positive, negative):
     total = 0.0
     for p, row in zip(positive, negative, strict=True):
@@ -58,6 +77,8 @@ def slow_alignment(users, items):
         (losses.bce, slow_bce),
         (losses.mse, slow_mse),
         (losses.sampled_softmax, slow_sampled_softmax),
+        (losses.mse_sigmoid, slow_mse_sigmoid),
+        (losses.bce_sigmoid, slow_bce_sigmoid),
     ],
 )
 def test_pairwise_and_pointwise_losses_match_their_formula(loss, slow, device):
@@ -142,6 +163,8 @@ def test_gradients():
     assert torch.autograd.gradcheck(losses.bce, (positive, negative))
     assert torch.autograd.gradcheck(losses.mse, (positive, negative))
     assert torch.autograd.gradcheck(losses.sampled_softmax, (positive, negative))
+    assert torch.autograd.gradcheck(losses.mse_sigmoid, (positive, negative))
+    assert torch.autograd.gradcheck(losses.bce_sigmoid, (positive, negative))
     assert torch.autograd.gradcheck(losses.logistic_alignment, (positive,))
     assert torch.autograd.gradcheck(losses.inner_product, (users, items))
     assert torch.autograd.gradcheck(losses.invariance, (users, items))

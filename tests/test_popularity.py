@@ -1,404 +1,172 @@
-"""Tails, bounds, flows and studies of the part on popularity, against slow references."""
-
-import warnings
-from itertools import combinations
+"""Popularity in the leading direction and in the lists, against dense numpy."""
 
 import numpy as np
 import pytest
-import scipy.sparse as sp
 import torch
-from scipy.special import zeta
 
-from specrec_core import (
-    alignment,
-    amplification,
-    catalogue,
-    datasets,
-    gradient_flow,
-    part1_spectra,
-    part3_popularity,
-    popularity_claims,
-    powerlaws,
-    study_popularity,
+from specrec_core import popularity, spectra
+from specrec_core.popularity import (
+    activated_singular_values,
+    intra_list_diversity,
+    largest_top_share,
+    leading_direction,
+    memorisation,
+    novelty,
+    share_of_most_popular,
 )
-from specrec_core.factorisation import Decomposition
-from specrec_core.spectra import popularity_alignment
-
-# ------------------------------------------------------------------------------------- power laws
 
 
-def test_hurwitz_is_scipys():
-    draw = np.random.default_rng(0)
-    a, q = draw.uniform(1.01, 8, 2000), draw.integers(1, 5000, 2000).astype(float)
-    np.testing.assert_allclose(powerlaws.hurwitz(a, q), zeta(a, q), rtol=1e-9)
-    a = draw.uniform(8, 20, 500)
-    np.testing.assert_allclose(powerlaws.hurwitz(a, q[:500]), zeta(a, q[:500]), rtol=1e-6)
+def tables(n=30, m=17, d=4, replicas=(2,), seed=0, device="cpu"):
+    draw = np.random.default_rng(seed)
+    return tuple(torch.tensor(draw.normal(size=(*replicas, k, d)), device=device) for k in (n, m))
 
 
-def sample(exponent, xmin, size, seed):
-    tail = powerlaws.Tail(exponent, xmin, 0.0, size)
-    return powerlaws.draw_tail(tail, size, np.random.default_rng(seed))
+def dense(users, items, activation):
+    for u, v in zip(users, items, strict=True):
+        z = u.cpu().numpy() @ v.cpu().numpy().T
+        yield z if activation == "none" else 1 / (1 + np.exp(-z))
 
 
-def test_draws_have_the_probabilities_of_the_law():
-    x = sample(1.7, 2, 200_000, 0)
-    for k in (2, 3, 10, 100, 5000, 200_000):  # the last two lie beyond the table
-        expected = zeta(1.7, k + 1) / zeta(1.7, 2)
-        assert (x > k).mean() == pytest.approx(expected, abs=4 * np.sqrt(expected / len(x)) + 1e-5)
-    assert x.min() == 2
+def counts(m=17, seed=3):
+    return torch.tensor(np.random.default_rng(seed).zipf(1.7, size=m))
 
 
-def test_the_fit_is_the_best_start_with_the_likeliest_exponent():
-    counts = np.concatenate([sample(2.4, 6, 400, 1), np.random.default_rng(2).integers(0, 6, 300)])
-    found = powerlaws.fit_tail(counts)
-    best = (np.inf, 0, 0.0)
-    for xmin in np.unique(counts[counts > 0]):
-        tail = counts[counts >= xmin]
-        if len(tail) < 10 or len(np.unique(tail)) < 2:
-            continue
-        grid = np.linspace(1.2, 6, 4801)
-        loss = np.log(zeta(grid, xmin)) + grid * np.log(tail).mean()
-        a = grid[loss.argmin()]
-        at = np.unique(tail)
-        model = 1 - zeta(a, at + 1.0) / zeta(a, float(xmin))
-        data = np.array([(tail <= x).mean() for x in at])
-        best = min(best, (float(np.abs(model - data).max()), int(xmin), float(a)))
-    assert found.xmin == best[1]
-    assert found.exponent == pytest.approx(best[2], abs=1e-3)
-    assert found.distance == pytest.approx(best[0], abs=2e-4)
-    assert found.size == (counts >= found.xmin).sum()
-    assert found.exponent == pytest.approx(2.4, abs=4 * found.standard_error)
-    assert found.rank_exponent == pytest.approx(1 / (found.exponent - 1))
+@pytest.mark.parametrize("shape", [(30, 17), (11, 40)])
+@pytest.mark.parametrize("activation", ["none", "sigmoid"])
+def test_the_leading_direction_is_that_of_the_dense_svd(activation, shape, device):
+    users, items = tables(*shape, device=device)
+    found = leading_direction(users, items, activation=activation, tolerance=1e-12)
+    for r, y in enumerate(dense(users, items, activation)):
+        _, s, qt = np.linalg.svd(y)
+        assert found.sigma[r].item() == pytest.approx(s[0], rel=1e-11)
+        expected = qt[0] * np.sign(qt[0].sum())
+        np.testing.assert_allclose(found.right[r].cpu(), expected, atol=1e-9)
+        assert found.energy_share[r].item() == pytest.approx(s[0] ** 2 / (s**2).sum(), rel=1e-11)
 
 
-def test_the_package_finds_the_same_exponent():
-    powerlaw = pytest.importorskip("powerlaw")
-    for exponent in (2.2, 4.0):  # beyond 3 only because it is told to look there
-        counts = sample(exponent, 5, 800, 3)
-        fit = powerlaws.fit_tail(counts)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            theirs = powerlaw.Fit(
-                counts, discrete=True, xmin=fit.xmin, estimate_discrete=False, verbose=0,
-                parameter_ranges={"alpha": [1.0, 20.0]},
-            )  # fmt: skip
-            assert theirs.power_law.alpha == pytest.approx(fit.exponent, abs=2e-3)
+def test_the_default_tolerance_is_enough_for_cosines(device):
+    users, items = tables(300, 200, 8, device=device)
+    loose = leading_direction(users.float(), items.float(), activation="sigmoid")
+    tight = leading_direction(users, items, activation="sigmoid", tolerance=1e-13)
+    torch.testing.assert_close(loose.right, tight.right, rtol=0, atol=1e-5)
+    torch.testing.assert_close(loose.sigma, tight.sigma, rtol=1e-6, atol=0)
 
 
-def test_the_bootstrap_tells_laws_apart():
-    law = sample(2.5, 3, 400, 4)
-    assert powerlaws.p_value(law, resamples=20, seed=0) > 0.1
-    assert powerlaws.p_value(law, resamples=20, seed=0) == powerlaws.p_value(
-        law, resamples=20, seed=0
+@pytest.mark.parametrize("kept", [0, 10**9])
+def test_blocks_kept_or_computed_again_give_the_same(kept, monkeypatch):
+    users, items = tables()
+    whole = leading_direction(users, items, activation="sigmoid", tolerance=1e-12)
+    values = activated_singular_values(users, items)
+    monkeypatch.setattr(popularity, "BLOCK_ELEMENTS", 17 * 4)
+    monkeypatch.setattr(popularity, "KEPT_ELEMENTS", kept)
+    blocked = leading_direction(users, items, activation="sigmoid", tolerance=1e-12)
+    torch.testing.assert_close(blocked.right, whole.right)
+    torch.testing.assert_close(blocked.energy, whole.energy)
+    torch.testing.assert_close(activated_singular_values(users, items), values)
+
+
+def test_a_matrix_without_a_gap_or_steps_is_no_silent_answer():
+    users, items = tables()
+    with pytest.raises(ArithmeticError, match="raise max_steps or tolerance"):
+        leading_direction(users, items, activation="sigmoid", tolerance=1e-12, max_steps=2)
+    with pytest.raises(ValueError, match="activation is"):
+        leading_direction(users, items, activation="relu")
+
+
+def test_scores_of_one_half_have_one_direction():
+    """U = 0: S is 1/2 everywhere, q₁ = e/√m and σ₁ = √(nm)/2."""
+    found = leading_direction(torch.zeros(6, 2), torch.ones(9, 2), activation="sigmoid")
+    assert found.sigma.shape == () and found.sigma.item() == pytest.approx(54**0.5 / 2)
+    torch.testing.assert_close(found.right, torch.full((9,), 1 / 3).double())
+    assert found.energy_share.item() == pytest.approx(1)
+
+
+def test_all_activated_singular_values(device):
+    for shape in ((30, 17), (11, 40)):
+        users, items = tables(*shape, device=device)
+        got = activated_singular_values(users, items)
+        for r, y in enumerate(dense(users, items, "sigmoid")):
+            s = np.linalg.svd(y, compute_uv=False)
+            np.testing.assert_allclose(got[r].cpu(), s, atol=1e-7 * s[0])
+
+
+@pytest.mark.parametrize("activation", ["none", "sigmoid"])
+def test_memorisation_is_measured_on_the_dense_matrix(activation, device):
+    users, items = tables(device=device)
+    r = counts().to(device)
+    got = memorisation(users, items, r, activation=activation)
+    unit = r.cpu().numpy() / np.linalg.norm(r.cpu().numpy())
+    for k, y in enumerate(dense(users, items, activation)):
+        _, s, qt = np.linalg.svd(y)
+        expected = {
+            "cos(q1, r)": abs(qt[0] @ unit),
+            "cos(q1, e)": abs(qt[0].sum()) / 17**0.5,
+            "cos(e, r)": unit.sum() / 17**0.5,
+            "sigma1": s[0],
+            "energy share of sigma1": s[0] ** 2 / np.sum(y**2),
+        }
+        if activation == "none":
+            expected["share of sigma1"] = s[0] / s.sum()
+        assert got.keys() == expected.keys()
+        for name, value in expected.items():
+            assert got[name][k].item() == pytest.approx(value, rel=1e-6), name
+
+
+def test_memorisation_agrees_with_the_alignment_of_spectra():
+    users, items = tables()
+    torch.testing.assert_close(
+        memorisation(users, items, counts())["cos(q1, r)"],
+        spectra.popularity_alignment(users, items, counts()),
     )
-    draw = np.random.default_rng(5)
-    bent = np.ceil(draw.exponential(30, 1500)).astype(int)
-    assert powerlaws.p_value(bent, resamples=20, seed=0, least=300) <= 0.1
+    with pytest.raises(ValueError, match="popularity has shape"):
+        memorisation(users, items, torch.zeros(17))
 
 
-def test_the_lognormal_wins_where_it_is_true_and_loses_where_it_is_not():
-    pytest.importorskip("powerlaw")
-    draw = np.random.default_rng(6)
-    counts = np.round(draw.lognormal(4, 0.6, 4000)).astype(int)
-    fit = powerlaws.Tail(2.0, 20, 0.1, 0)
-    found = powerlaws.compare_lognormal(counts, fit)
-    assert found["R"] < -3 and found["p"] < 0.01
-    assert found["mu"] == pytest.approx(4, abs=0.1) and found["sigma"] == pytest.approx(
-        0.6, abs=0.1
+def test_a_model_that_scores_by_popularity_has_memorised_it():
+    r = counts().double()
+    users, items = torch.ones(5, 1).double(), r[:, None]
+    assert memorisation(users, items, r)["cos(q1, r)"].item() == pytest.approx(1)
+
+
+LISTS = torch.tensor([[[3, 1, 0], [3, 2, -1]], [[0, 1, 2], [1, 0, 3]]])
+COUNTS = torch.tensor([8, 1, 4, 0])
+
+
+def test_the_share_of_the_most_popular(device):
+    got = share_of_most_popular(LISTS.to(device), COUNTS.to(device), 0.5)  # items 0 and 2
+    assert got.tolist() == pytest.approx([2 / 5, 3 / 6])
+    assert share_of_most_popular(LISTS, COUNTS, 1.0).tolist() == [1, 1]
+    assert share_of_most_popular(LISTS, torch.ones(4), 0.25).tolist() == pytest.approx(
+        [1 / 5, 2 / 6]
     )
-    law = sample(2.5, 5, 4000, 7)
-    assert powerlaws.compare_lognormal(law, powerlaws.fit_tail(law))["R"] > -2
+    for fraction in (0.0, 1.1, 0.1):
+        with pytest.raises(ValueError, match="fraction"):
+            share_of_most_popular(LISTS, COUNTS, fraction)
 
 
-@pytest.mark.parametrize(
-    ("counts", "message"),
-    [
-        ([1, 2], "expected at least"),
-        ([3] * 40, "different values"),
-        ([1.0] * 40, "whole number"),
-        ([-1] * 40, "not"),
-    ],
-)
-def test_bad_counts_are_refused(counts, message):
-    with pytest.raises(ValueError, match=message):
-        powerlaws.fit_tail(np.array(counts))
-    with pytest.raises(ValueError, match="resamples"):
-        powerlaws.p_value(np.arange(1, 50), resamples=0, seed=0)
+def test_the_share_of_the_most_frequent_first_item(device):
+    assert largest_top_share(LISTS.to(device)).tolist() == [1.0, 0.5]
+    assert largest_top_share(torch.tensor([[2], [-1], [2], [1]])).item() == 0.5
+    assert largest_top_share(torch.tensor([[-1], [-1]])).item() == 0
 
 
-# ------------------------------------------------------------------------- bounds and the planted
+def test_novelty_is_the_mean_self_information(device):
+    bits = -np.log2(np.array([8, 1, 4, 1]) / 16)
+    expected = [np.mean(bits[[3, 1, 0, 3, 2]]), np.mean(bits[[0, 1, 2, 1, 0, 3]])]
+    assert novelty(LISTS.to(device), COUNTS.to(device), 16).tolist() == pytest.approx(expected)
 
 
-def test_planted_power_laws_have_their_popularity():
-    y = alignment.power_law_matrix(50, 40, 1.5, seed=1)
-    counts = np.asarray(y.sum(0)).ravel()
-    expected = [int(40 * i**-1.5) for i in range(1, 60) if int(40 * i**-1.5) > 0]
-    assert counts.tolist() == expected and set(np.unique(y.toarray())) == {0.0, 1.0}
-    assert (alignment.power_law_matrix(50, 40, 1.5, seed=1) != y).nnz == 0
-
-
-def test_sparse_and_dense_leading_vectors_agree():
-    y = alignment.power_law_matrix(60, 50, 1.1, seed=0)
-    a, b = alignment.leading(y), alignment.leading(y.toarray())
-    np.testing.assert_allclose(a.s, b.s, rtol=1e-10)
-    np.testing.assert_allclose(a.v[:, 0], b.v[:, 0], atol=1e-8)
-    assert a.u[:, 0].min() > -1e-10 and a.v[:, 0].min() > -1e-10
-    r = np.asarray(y.sum(0)).ravel()
-    theirs = popularity_alignment(b.u * b.s, b.v, r)  # the library's, from two tables
-    assert alignment.cosine(a.v[:, 0], r) == pytest.approx(float(theirs), abs=1e-8)
-
-
-def test_the_corollary_as_tabulated():
-    for alpha, value in ((1.8, 0.325), (2, 0.573), (2.5, 0.797), (3, 0.886), (4, 0.956)):
-        assert alignment.power_law_limit(alpha) == pytest.approx(value, abs=6e-4)
-    assert np.isnan(alignment.power_law_limit(1.7))
-    needed = popularity_claims.NEEDED
-    assert zeta(needed) == pytest.approx(2, abs=1e-9)
-
-
-@pytest.mark.parametrize(
-    "call",
-    [
-        lambda: alignment.cosine([0, 0], [1, 2]),
-        lambda: alignment.cosine([1, 2], [1, 2, 3]),
-        lambda: alignment.counting_bound(0.0, [1]),
-        lambda: alignment.counting_bound(1.0, [0, 0]),
-        lambda: alignment.power_law_bound(1.0, 1.0, 1.0),
-        lambda: alignment.power_step_bound(1.2, 0.5),
-        lambda: alignment.power_step_bound(0.5, -0.5),
-        lambda: alignment.constant_bound(-1.0),
-        lambda: alignment.power_law_matrix(10, 20, 1.5, seed=0),
-        lambda: alignment.leading(np.eye(3), 4),
-        lambda: amplification.gap([1.0, 2.0], [0, 1]),
-        lambda: amplification.power_law_gap(0.5),
-        lambda: amplification.cut(Decomposition(np.eye(2), np.ones(2), np.eye(2)), 3),
-        lambda: amplification.stretch(Decomposition(np.eye(2), np.ones(2), np.eye(2)), 0.5),
-        lambda: gradient_flow.modes([1.0, 2.0], 0.1, [0.0]),
-        lambda: gradient_flow.modes([2.0, 1.0], 1.5, [0.0]),
-    ],
-)
-def test_bad_arguments_are_refused(call):
-    with pytest.raises(ValueError, match=r"expected|direction"):
-        call()
-
-
-# --------------------------------------------------------------------------------- gradient flow
-
-
-def planted_target(seed=0, n=12, m=9, k=4, d=5, std=0.05):
-    draw = torch.Generator().manual_seed(seed)
-
-    def normal(*shape):
-        return torch.randn(*shape, generator=draw, dtype=torch.float64)
-
-    left, right = torch.linalg.qr(normal(n, k)).Q, torch.linalg.qr(normal(m, k)).Q
-    sigma = torch.tensor([4.0, 2.5, 1.5, 0.8], dtype=torch.float64)
-    return left, sigma, right, std * normal(n, d), std * normal(m, d)
-
-
-@pytest.mark.parametrize("name", gradient_flow.OPTIMIZERS)
-def test_descents_are_those_of_the_formulas(name):
-    left, sigma, right, u, v = planted_target()
-    found = gradient_flow.descend(
-        left, sigma, right, u, v, optimizer=name, rate=0.02, steps=30, every=10,
-        decay=0.1 if name == "adamw" else 0.0,
-    )  # fmt: skip
-    y = (left * sigma) @ right.T
-    x = [u.clone().numpy(), v.clone().numpy()]
-    m1, m2 = [np.zeros_like(t) for t in x], [np.zeros_like(t) for t in x]
-    for step in range(31):
-        if step % 10 == 0:
-            product = x[0] @ x[1].T
-            at = step // 10
-            expected = np.diag(left.numpy().T @ product @ right.numpy())
-            np.testing.assert_allclose(found.modes[at], expected, atol=1e-9)
-            values = np.linalg.svd(product, compute_uv=False)[:5]
-            np.testing.assert_allclose(found.spectrum[at], values, atol=1e-9)
-            assert found.loss[at] == pytest.approx(((y.numpy() - product) ** 2).sum() / 2)
-        error = x[0] @ x[1].T - y.numpy()
-        for i, g in enumerate((error @ x[1], error.T @ x[0])):
-            if name == "momentum":
-                m1[i] = 0.9 * m1[i] + g
-                x[i] = x[i] - 0.02 * m1[i]
-            elif name in ("adam", "adamw"):
-                if name == "adamw":
-                    x[i] = x[i] * (1 - 0.02 * 0.1)
-                m1[i], m2[i] = 0.9 * m1[i] + 0.1 * g, 0.999 * m2[i] + 0.001 * g**2
-                first, second = m1[i] / (1 - 0.9 ** (step + 1)), m2[i] / (1 - 0.999 ** (step + 1))
-                x[i] = x[i] - 0.02 * first / (np.sqrt(second) + 1e-8)
-            else:
-                x[i] = x[i] - 0.02 * g
-
-
-def test_batches_have_the_gradient_of_the_whole_for_mean():
-    left, sigma, right, u, v = planted_target()
-    given = {"optimizer": "sgd", "rate": 1e-4, "steps": 1}
-    whole = gradient_flow.descend(left, sigma, right, u, v, **given)
-    parts = [
-        gradient_flow.descend(left, sigma, right, u, v, batch=4, seed=s, **given).modes[1]
-        for s in range(400)
-    ]
-    step = whole.modes[1] - whole.modes[0]
-    mean, error = np.mean(parts, 0) - whole.modes[0], np.std(parts, 0) / 20
-    assert (np.abs(mean - step) < 5 * error).all()
-
-
-def test_descents_that_make_no_sense_are_refused():
-    left, sigma, right, u, v = planted_target()
-    for changes, message in (
-        ({"optimizer": "lbfgs"}, "optimizer"),
-        ({"batch": 4}, "batch"),
-        ({"decay": 0.1}, "decay"),
-        ({"rate": 0.0}, "rate"),
-        ({"rate": 10.0, "steps": 200}, "diverges"),
-    ):
-        given = {"optimizer": "gd", "rate": 0.01, "steps": 3} | changes
-        with pytest.raises(ValueError, match=message):
-            gradient_flow.descend(left, sigma, right, u, v, **given)
-
-
-def test_settling_is_when_the_last_excursion_ends():
-    step = [0, 10, 20, 30]
-    modes = np.array(
-        [[0.0, 3.0, 0.6, 0.0], [0.0, 1.0, 0.2, 0.1], [1.0, 1.0, 1.0, 0.2], [1, 1, 1, 0.3]]
-    )
-    found = gradient_flow.settling_times(step, modes, np.ones(4))
-    assert found[:3].tolist() == pytest.approx([15.0, 7.5, 13.75])
-    assert np.isnan(found[3])
-    sigma = np.array([3.0, 2.0, 1.0])
-    times = np.linspace(0, 12, 6001)
-    grown = gradient_flow.modes(sigma, 1e-3, times)
-    expected = gradient_flow.half_times(sigma, 1e-3)
-    np.testing.assert_allclose(
-        gradient_flow.settling_times(times, grown, sigma), expected, atol=1e-5
-    )
-
-
-# ---------------------------------------------------------------------------------------- studies
-
-
-@pytest.fixture(scope="module")
-def planted():
-    return datasets.load("synthetic", validation=0.0)
-
-
-def test_raw_interactions_are_measured_as_numpy_does(planted):
-    found = study_popularity.raw(dataset="synthetic", seed=0, progress=False, f=4)
-    y = planted.train.toarray().astype(float)
-    u, s, vt = np.linalg.svd(y, full_matrices=False)
-    r = y.sum(0)
-    m = found.metrics
-    assert found.spectrum["interactions"] == pytest.approx(s[:4].tolist())
-    assert m["energy share"] == pytest.approx(s[0] ** 2 / (s**2).sum())
-    assert m["cos(q1, r)"] == pytest.approx(abs(vt[0] @ r) / np.linalg.norm(r))
-    assert m["cos(e, r)"] == pytest.approx(r.sum() / np.sqrt(len(r)) / np.linalg.norm(r))
-    assert m["cos(p1, e)"] == pytest.approx(abs(u[:, 0].sum()) / np.sqrt(len(u)))
-    assert m["under the root"] == pytest.approx(1 - (r.sum() - r.max()) / s[0] ** 2)
-    assert m["one power step"] == pytest.approx(np.linalg.norm(y @ r) / np.linalg.norm(r))
-    assert found.curves["count"][0] == r.max() and len(set(found.curves["rank"])) <= 120
-
-
-def test_truncations_recommend_what_the_dense_scores_do(planted):
-    given = {"dataset": "synthetic", "seed": 3, "progress": False, "users": 60}
-    found = study_popularity.truncation(dimensions=(1, 3), **given)
-    y, test = planted.train.toarray().astype(float), planted.test.toarray()
-    u, s, vt = np.linalg.svd(y, full_matrices=False)
-    r = y.sum(0).astype(int)
-    order = np.argsort(r, kind="stable")
-    sums, group, head, start = np.cumsum(r[order]), 0, np.zeros(len(r), int), 0
-    for place, item in enumerate(order):  # close a group once it has a fifth of all interactions
-        head[item] = group
-        before = sums[start - 1] if start else 0
-        if group < 4 and (sums[place] - before) * 5 >= sums[-1]:
-            group, start = group + 1, place + 1
-    having = np.flatnonzero(test.sum(1))
-    users = np.sort(np.random.default_rng(3).choice(having, 60, replace=False))
-    leader = np.abs(vt[0]).argmax()
-    for d in (1, 3):
-        scores = (u[:, :d] * s[:d]) @ vt[:d]
-        first = scores.argmax(1)[users]
-        assert found.metrics[f"eta, d={d}"] == pytest.approx((first == leader).mean(), abs=0.02)
-        unseen = np.where(y > 0, -np.inf, scores)
-        lists = np.argsort(-unseen, axis=1, kind="stable")[users, :20]
-        assert found.metrics[f"head, d={d}"] == pytest.approx((head[lists] == 4).mean(), abs=0.01)
-        gain = np.array([[test[x, i] for i in row] for x, row in zip(users, lists, strict=True)])
-        weight = 1 / np.log2(np.arange(2, 22))
-        ideal = [weight[: int(min(20, test[x].sum()))].sum() for x in users]
-        ndcg = ((gain * weight).sum(1) / ideal).mean()
-        assert found.metrics[f"ndcg@20, d={d}"] == pytest.approx(ndcg, abs=0.01)
-        assert found.metrics[f"share of sigma 1, d={d}"] == pytest.approx(s[0] / s[:d].sum(), 1e-3)
-    assert found.metrics["head of the data"] == pytest.approx(r[head == 4].sum() / r.sum())
-
-
-def test_descent_studies_report_what_happened():
-    given = {
-        "dataset": "planted", "seed": 1, "progress": False, "spectrum": (5.0, 3.0, 1.0),
-        "users": 20, "items": 15, "dim": 4, "batch": 0, "every": 2, "steps": 600,
-    }  # fmt: skip
-    m = study_popularity.descent(optimizer="gd", rate=0.02, std=1e-3, **given).metrics
-    assert m["in order"] == 1.0 and m["loss left"] < 1e-3
-    assert m["peak share"] > 0.95 > m["share of the target"] == pytest.approx(5 / 9)
-    assert m["mode 1 learned"] < m["mode 2 learned"] < m["mode 3 learned"]
-    assert m["spread"] == pytest.approx(m["mode 3 learned"] / m["mode 1 learned"])
-
-
-def test_pairs_in_order():
-    for times in ([1.0, 2.0, 3.0], [3.0, 2.0, 1.0], [2.0, 1.0, np.nan], [1.0, np.nan, np.nan]):
-        filled = [np.inf if np.isnan(t) else t for t in times]
-        expected = np.mean([a < b for a, b in combinations(filled, 2)])
-        assert study_popularity.in_order(np.array(times)) == pytest.approx(expected)
-
-
-def test_tails_of_studies_have_every_number():
-    found = study_popularity.tail(dataset="synthetic", seed=0, progress=False, resamples=3).metrics
-    assert 0 <= found["p"] <= 1 and found["rank exponent"] == pytest.approx(
-        1 / (found["exponent"] - 1)
-    )
-    assert 0 < found["share of items"] <= 1 and 0 < found["share of pairs"] <= 1
-
-
-# -------------------------------------------------------------------------------- the catalogue
-
-
-def test_the_runs_of_chapter_one_are_named_alike():
-    theirs = part1_spectra.spectra_suite("paper", "real")
-    for chapter in part3_popularity.CHAPTERS:
-        for label, experiment in catalogue.suite(chapter).items():
-            if label.startswith("bpr "):
-                assert experiment.name == theirs[label].name
-
-
-def test_versions_are_those_of_the_data():
-    for name, version in part3_popularity.VERSIONS.items():
-        assert datasets.version(name) == version
-
-
-class Fake:
-    """A record with metrics and curves alone."""
-
-    def __init__(self, metrics=None, history=None):
-        self.metrics, self.history = metrics or {}, history or {}
-
-
-def test_claims_can_fail():
-    fall = popularity_claims.falls_with_dimension("head")
-    down, up = [[1.0, 1.0, 0.6]], [[1.0, 0.5, 0.6]]
-    assert fall({"cut x": Fake(history={"head": down, "d": [[1, 2, 4]]})})[0]
-    assert not fall({"cut x": Fake(history={"head": up, "d": [[1, 2, 4]]})})[0]
-    assert popularity_claims.share_falls({"a b": Fake(history={"share": [[0.9, 0.5, 0.505]]})})[0]
-    assert not popularity_claims.share_falls({"a b": Fake(history={"share": [[0.1, 0.9]]})})[0]
-    over = popularity_claims.overshoots(("a b",), 2.0)
-    for peak, holds in ((0.9, True), (0.7, False)):
-        record = Fake({"peak share": [peak], "share of the target": [0.4]})
-        assert over({"a b": record})[0] is holds
-    tail = {"p": [0.05], "share of items": [0.1], "xmin": [3.0]}
-    assert not popularity_claims.plausible_tail({"tail x": Fake(tail)})[0]
-    assert popularity_claims.plausible_tail({"tail x": Fake(tail | {"p": [0.2]})})[0]
-    aligned = popularity_claims.aligned()
-    assert aligned({"x": Fake({"alignment with popularity": [0.99, 0.985]})})[0]
-    assert not aligned({"x": Fake({"alignment with popularity": [0.99, 0.97]})})[0]
-
-
-def test_matrices_are_the_training_part(planted):
-    y = study_popularity.matrix(planted)
-    assert sp.issparse(y) and y.dtype == np.float64 and y.nnz == planted.train.nnz
+def test_diversity_is_the_mean_distance_of_pairs(device):
+    vectors = torch.tensor(np.random.default_rng(0).normal(size=(2, 4, 3)), device=device)
+    for table in (vectors, vectors[0]):
+        got = intra_list_diversity(LISTS.to(device), table)
+        for r in range(2):
+            h = (table[r] if table.dim() == 3 else table).cpu().numpy()
+            h = h / np.linalg.norm(h, axis=1, keepdims=True)
+            users = []
+            for row in LISTS[r].tolist():
+                kept = [i for i in row if i >= 0]
+                pairs = [1 - h[i] @ h[j] for i in kept for j in kept if i < j]
+                users.append(np.mean(pairs))
+            assert got[r].item() == pytest.approx(np.mean(users), rel=1e-12)
+    assert intra_list_diversity(torch.tensor([[1, -1]]), vectors[0].cpu()).isnan()

@@ -9,9 +9,9 @@ import torch
 
 from specrec_core import losses, synthetic
 from specrec_core.evaluation import evaluate
-from specrec_core.models import MF, LightGCN
+from specrec_core.models import MF, LightGCN, gather
 from specrec_core.regularizers import Regularizer
-from specrec_core.training import History, fit, gather, track_spectra
+from specrec_core.training import History, fit, track_spectra
 
 
 @pytest.fixture(scope="module")

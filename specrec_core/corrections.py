@@ -1,0 +1,211 @@
+"""A method against popularity bias in training: what it adds to a model, its loss and its ranking.
+
+`Debiasing` binds the functions of `specrec_core.debiasing` to training interactions and to a model.
+Parameters of a method's own (branches, encoders) are registered on the model, so that they are
+trained, kept and restored with its tables.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from specrec_core import debiasing, losses
+from specrec_core.arguments import check_debias
+from specrec_core.interactions import CSR
+from specrec_core.models import MF, gather, generator
+from specrec_core.ranking import Score
+
+PAIRS = 2**18  # interactions whose rows exist at a time as IPL scores all of them
+OWN: dict[str, tuple[str, ...]] = {  # the parameters that a method adds to a model
+    "macr": ("user_branch", "item_branch"),
+    "invcf": ("user_popularity", "item_popularity"),
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """Scores and ids of a batch of B positives and N negatives each.
+
+    Attributes
+    ----------
+    positive, negative
+        ``(R, B)`` and ``(R, B, N)``.
+    ids
+        Users ``(R, B)``, items ``(R, B)`` and negatives ``(R, B, N)``.
+    project
+        ``project(w, x)`` gives uᵀw of the users, vᵀx of the items and of the negatives, for
+        ``w, x (R, d)``.
+    rows
+        The embeddings of users, items and negatives, where the scores were made from them.
+    """
+
+    positive: Tensor
+    negative: Tensor
+    ids: Sequence[Tensor]
+    project: Callable[[Tensor, Tensor], tuple[Tensor, Tensor, Tensor]]
+    rows: Sequence[Tensor] | None = None
+
+    @classmethod
+    def of_rows(cls, rows: Sequence[Tensor], ids: Sequence[Tensor]) -> Batch:
+        """From gathered embeddings u, p ``(R, B, d)`` and n ``(R, B, N, d)``."""
+        u, p, n = rows
+
+        def project(w: Tensor, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+            x = x.unsqueeze(-2)
+            return (u * w.unsqueeze(-2)).sum(-1), (p * x).sum(-1), (n * x.unsqueeze(-2)).sum(-1)
+
+        return cls((u * p).sum(-1), (u.unsqueeze(-2) * n).sum(-1), ids, project, rows)
+
+
+@dataclass(frozen=True, eq=False)
+class Debiasing:
+    """A method with its settings, as `specrec_core.training.fit` takes it.
+
+    Parameters
+    ----------
+    name, settings
+        ``none``; or a method with its settings in this order: ``zero_sum`` (weight w), ``macr``
+        (α, β, reference c), ``pd`` and ``pda`` (exponent γ), ``ips`` (power, least propensity),
+        ``ipl`` (strength λ, exponent γ), ``invcf`` (λ₁, λ₂, λ₃, temperature). Sources: see
+        `specrec_core.debiasing`.
+
+    Raises
+    ------
+    ValueError
+        On an unknown name, or settings that are not those of the method.
+
+    Notes
+    -----
+    Popularity is that of the training interactions, in one stage: without times PDA predicts
+    nothing and ranks with it as it is. The branches of MACR begin as Xavier's normal numbers, and
+    so do the popularity embeddings of InvCF, one for each number of interactions that occurs. InvCF
+    shuffles popularity by moving it on by one (users) and by two (items) in the batch, which is in
+    random order.
+    """
+
+    name: str = "none"
+    settings: tuple[float, ...] = ()
+    train: CSR | None = None
+    values: Tensor | None = None
+
+    def __post_init__(self) -> None:
+        check_debias(self.name, self.settings)
+
+    def on(self, train: CSR) -> Debiasing:
+        """The same for these training interactions."""
+        counts = torch.bincount(train.indices, minlength=train.shape[1])
+        values = None
+        if self.name in ("pd", "pda"):
+            values = debiasing.smoothed_popularity(counts) ** self.settings[0]
+        elif self.name == "ips":
+            p = debiasing.propensities(counts, *self.settings)
+            values = torch.where(counts > 0, 1 / p, 0.0)  # never a positive: of no use
+        elif self.name == "ipl":
+            values = counts
+        return dataclasses.replace(self, train=train, values=values)
+
+    def prepare(self, model: MF) -> None:
+        """Register the method's own parameters on the model, each replica's from its seed."""
+        dim, table = model.users.shape[-1], model.users
+        for side, name in enumerate(OWN.get(self.name, ())):
+            macr = self.name == "macr"
+            rows = dim if macr else int(self._levels(side).max()) + 1
+            shape: tuple[int, ...] = (dim,) if macr else (rows, dim)
+            streams = [generator(seed, name) for seed in model.seeds]
+            draws = [torch.randn(shape, generator=s, dtype=table.dtype) for s in streams]
+            spread = math.sqrt(2 / (rows + (1 if macr else dim)))
+            own = spread * torch.stack(draws).to(table.device)
+            model.register_parameter(name, nn.Parameter(own))
+
+    def own(self, model: MF) -> list[nn.Parameter]:
+        """The method's own parameters, as registered."""
+        return [getattr(model, name) for name in OWN.get(self.name, ())]
+
+    def loss(self, loss: str, model: MF, batch: Batch) -> Tensor:
+        """The training loss ``(R,)``, a mean over positives, without penalties."""
+        plain = losses.SCORE_LOSSES[loss]
+        s, t = batch.positive, batch.negative
+        if self.name in ("none", "ipl"):
+            return plain(s, t)
+        if self.name == "zero_sum":
+            return debiasing.zero_sum(s, t, *self.settings)
+        if self.name == "macr":
+            user, item, other = batch.project(*self.own(model))
+            alpha, beta, _ = self.settings
+            return debiasing.macr(s, t, item, other, user, items=alpha, users=beta)
+        if self.name == "invcf":
+            return self._invariant(model, batch)
+        assert self.values is not None
+        values = self.values.to(s)
+        if self.name == "ips":
+            return debiasing.weighted(s, t, values[batch.ids[1]], loss)
+        return debiasing.deconfounded_bpr(s, t, values[batch.ids[1]], values[batch.ids[2]])
+
+    def of_tables(self, users: Tensor, items: Tensor) -> Tensor | None:
+        """A penalty ``(R,)`` of whole tables, where the method has one: of IPL."""
+        if self.name != "ipl":
+            return None
+        assert self.train is not None and self.values is not None
+        strength, exponent = self.settings
+        pairs = zip(self.train.rows().split(PAIRS), self.train.indices.split(PAIRS), strict=True)
+        scores = [
+            checkpoint(_pair_scores, users, items, *ids, use_reentrant=False) for ids in pairs
+        ]
+        spread = debiasing.interaction_spread(
+            torch.cat(scores, -1), self.train.indices, self.values, exponent
+        )
+        return strength * spread
+
+    @torch.no_grad()
+    def scorer(self, model: MF) -> Score:
+        """``score(user_ids (B,)) -> (R, B, n_items)`` to rank by."""
+        plain = model.scorer()
+        if self.name == "macr":
+            of_user, of_item = (w.detach().unsqueeze(-1) for w in self.own(model))
+            users, items = ((x.detach() @ w).squeeze(-1)
+                            for x, w in zip(model(), (of_user, of_item), strict=True))  # fmt: skip
+            reference = self.settings[2]
+            return lambda ids: debiasing.macr_scores(plain(ids), items, users[:, ids], reference)
+        if self.name == "pda":
+            values = self.values
+            return lambda ids: debiasing.popularity_scores(plain(ids), values, 1.0)
+        return plain  # ELU is increasing: PD ranks as the plain scores do
+
+    def _levels(self, side: int) -> Tensor:
+        """Rank of each user's (side 0) or item's number of interactions among those that occur."""
+        assert self.train is not None
+        if side == 0:
+            counts = self.train.degree()
+        else:
+            counts = torch.bincount(self.train.indices, minlength=self.train.shape[1])
+        return counts.unique(return_inverse=True)[1]
+
+    def _invariant(self, model: MF, batch: Batch) -> Tensor:
+        assert batch.rows is not None
+        tables = self.own(model)
+        levels = [self._levels(side)[batch.ids[k]] for k, side in enumerate((0, 1, 1))]
+        users, items, negatives = (
+            gather(tables[side], level) for side, level in zip((0, 1, 1), levels, strict=True)
+        )
+        order = torch.arange(batch.positive.shape[-1], device=users.device)
+        u, p, n = batch.rows
+        first, second, third, temperature = self.settings
+        return debiasing.invariant(
+            (u, p, n),
+            (users, items, negatives),
+            (order.roll(1), order.roll(2)),
+            temperature=temperature,
+            strengths=(first, second, third),
+        )
+
+
+def _pair_scores(users: Tensor, items: Tensor, row: Tensor, column: Tensor) -> Any:
+    return (users[..., row, :] * items[..., column, :]).sum(-1)

@@ -1,0 +1,251 @@
+"""Losses and score corrections against popularity bias, as functions.
+
+Scores come as ``positive (*, B)`` and ``negative (*, B, N)``, as in `specrec_core.losses`; all
+losses reduce over the batch only and give ``(*,)``. Strengths are numbers or tensors ``(*,)``.
+The definitions are those of the authors' public codes.
+
+- `zero_sum` keeps the scores of a pair near zero sum [rhee2022countering];
+- `macr`, `macr_scores` take out the direct effects of item and user [wei2021macr];
+- `deconfounded_bpr`, `popularity_scores` make popularity a factor in training, and take it out
+  (PD) or put in a predicted one (PDA) when ranking [zhang2021causal];
+- `propensities`, `weighted` weigh positives by inverse propensity [saito2020unbiased];
+- `interaction_spread` evens out what items get in proportion to who likes them, IPL
+  [liu2023popularity];
+- `invariant`, `distance_correlation`: InvCF's two encoders [zhang2023invariant].
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from specrec_core import losses
+from specrec_core.arguments import WEIGHTED_LOSSES, one_of
+from specrec_core.losses import check_scores, unit
+
+Strength = float | Tensor
+
+
+def zero_sum(positive: Tensor, negative: Tensor, weight: Strength = 0.9) -> Tensor:
+    """w · ½ mean −ln σ(s⁺ − s⁻) + (1 − w) · ½ mean −ln(1 − tanh|s⁺ + s⁻|) [rhee2022countering].
+
+    The second term pulls s⁺ + s⁻ to 0. Means are over positives and their negatives.
+
+    Shapes: ``positive (*, B)``, ``negative (*, B, N)`` → ``(*,)``.
+    """
+    check_scores(positive, negative)
+    total = (positive.unsqueeze(-1) + negative).abs()
+    # 1 − tanh x = 2 / (1 + exp 2x)
+    even = (F.softplus(2 * total) - math.log(2)).mean((-2, -1))
+    return (weight * losses.bpr(positive, negative) + (1 - weight) * even) / 2
+
+
+def macr(
+    positive: Tensor,
+    negative: Tensor,
+    item_positive: Tensor,
+    item_negative: Tensor,
+    user: Tensor,
+    *,
+    items: Strength = 1e-3,
+    users: Strength = 1e-3,
+) -> Tensor:
+    """BCE(z) + α BCE(a) + β BCE(b) with z = s σ(a) σ(b) [wei2021macr].
+
+    a is the branch of the item, a_i = w_Iᵀv_i, and b that of the user, b_u = w_Uᵀu_u, which is the
+    same for positives and negatives. BCE is `specrec_core.losses.bce`.
+
+    Shapes: ``positive, item_positive, user (*, B)``; ``negative, item_negative (*, B, N)``;
+    ``items`` is α and ``users`` β → ``(*,)``.
+    """
+    check_scores(positive, negative)
+    check_scores(item_positive, item_negative)
+    gate = torch.sigmoid(user)
+    fused = losses.bce(
+        positive * torch.sigmoid(item_positive) * gate,
+        negative * torch.sigmoid(item_negative) * gate.unsqueeze(-1),
+    )
+    of_items = losses.bce(item_positive, item_negative)
+    of_users = losses.bce(user, user.unsqueeze(-1).expand(negative.shape))
+    return fused + items * of_items + users * of_users
+
+
+def macr_scores(scores: Tensor, item: Tensor, user: Tensor, reference: float = 40.0) -> Tensor:
+    """(s − c) σ(a_i) σ(b_u): the scores to rank by [wei2021macr].
+
+    Shapes: ``scores (*, B, m)``, ``item (*, m)``, ``user (*, B)`` → ``(*, B, m)``.
+    """
+    gates = torch.sigmoid(item).unsqueeze(-2) * torch.sigmoid(user).unsqueeze(-1)
+    return (scores - reference) * gates
+
+
+def smoothed_popularity(counts: Tensor) -> Tensor:
+    """(r_i + 1) / (Σr + m), scaled so that the least is 0 and the largest 1 [zhang2021causal].
+
+    Shapes: ``counts (m,)`` → float64 ``(m,)``. ValueError if all counts are equal.
+    """
+    share = (counts.double() + 1) / (counts.sum() + counts.shape[0])
+    low, high = share.aminmax()
+    if not bool(high > low):
+        raise ValueError("counts are all equal: expected items of different popularity")
+    return (share - low) / (high - low)
+
+
+def predicted_popularity(now: Tensor, before: Tensor) -> Tensor:
+    """clip(m_T + ½(m_T − m_{T−1}), 10⁻⁹, 1) of two stages ``(m,)`` [zhang2021causal]."""
+    return (now + 0.5 * (now - before)).clamp(1e-9, 1)
+
+
+def deconfounded_bpr(
+    positive: Tensor, negative: Tensor, of_positive: Tensor, of_negative: Tensor
+) -> Tensor:
+    """BPR of (ELU(s) + 1) · m_i^γ [zhang2021causal].
+
+    ``of_positive (*, B)`` and ``of_negative (*, B, N)`` are m_i^γ of the items, with m from
+    `smoothed_popularity`.
+    """
+    check_scores(of_positive, of_negative)
+    return losses.bpr((F.elu(positive) + 1) * of_positive, (F.elu(negative) + 1) * of_negative)
+
+
+def popularity_scores(scores: Tensor, popularity: Tensor | None, exponent: float = 0.0) -> Tensor:
+    """ELU(s) + 1 (PD), or (ELU(s) + 1) · m̃^γ where a popularity is given (PDA) [zhang2021causal].
+
+    Shapes: ``scores (*, B, m)``, ``popularity (m,)`` → ``(*, B, m)``.
+    """
+    positive = F.elu(scores) + 1
+    return positive if popularity is None else positive * popularity.to(scores) ** exponent
+
+
+def propensities(counts: Tensor, power: float = 0.5, least: float = 0.0) -> Tensor:
+    """max((r_i / max r)^power, least): how readily an item is seen [saito2020unbiased].
+
+    Shapes: ``counts (m,)`` → float64 ``(m,)``; items without interactions have ``least``.
+    """
+    return ((counts.double() / counts.max()) ** power).clamp_min(least)
+
+
+def weighted(positive: Tensor, negative: Tensor, weights: Tensor, loss: str = "bpr") -> Tensor:
+    """A loss in which each positive has a weight, such as 1 / propensity of its item.
+
+    ``bpr``: mean of w · mean over negatives; ``bce`` and ``mse_sigmoid``: only the term of the
+    positive is weighed, and negatives are what they are.
+
+    Shapes: ``positive, weights (*, B)``, ``negative (*, B, N)`` → ``(*,)``.
+    """
+    one_of("loss", loss, WEIGHTED_LOSSES)
+    check_scores(positive, negative)
+    if loss == "bpr":
+        pairs = F.softplus(negative - positive.unsqueeze(-1)).mean(-1)
+        return (weights * pairs).mean(-1)
+    if loss == "bce":
+        return (weights * F.softplus(-positive) + F.softplus(negative).sum(-1)).mean(-1)
+    right, wrong = torch.sigmoid(-positive).square(), torch.sigmoid(negative).square()
+    return (weights * right + wrong.sum(-1)).mean(-1)
+
+
+def interaction_spread(
+    scores: Tensor, items: Tensor, popularity: Tensor, exponent: float
+) -> Tensor:
+    """std over items of ρ_i = c_i / q_i^{2−γ} with c_i = Σ_{u: y_ui=1} σ(s_ui) [liu2023popularity].
+
+    The standard deviation (over the number of items less one) is over the items with q_i > 0.
+
+    Parameters
+    ----------
+    scores
+        ``(*, nnz)``, one for each training interaction.
+    items
+        ``(nnz,)``, the item of each.
+    popularity
+        ``(m,)``, the training interactions q_i.
+    exponent
+        γ.
+
+    Returns
+    -------
+    Tensor
+        ``(*,)``.
+    """
+    total = scores.new_zeros(*scores.shape[:-1], popularity.shape[0])
+    total = total.index_add(-1, items, torch.sigmoid(scores))
+    known = popularity > 0
+    ratio = total[..., known] / popularity[known].to(scores) ** (2 - exponent)
+    return ratio.std(-1)
+
+
+def cosine_softmax(users: Tensor, items: Tensor, negatives: Tensor, temperature: float) -> Tensor:
+    """Sampled softmax of cosines over a temperature.
+
+    Shapes: ``users, items (*, B, d)``, ``negatives (*, B, N, d)`` → ``(*,)``.
+    """
+    u, p, n = unit(users), unit(items), unit(negatives)
+    return losses.sampled_softmax(
+        (u * p).sum(-1) / temperature, (u.unsqueeze(-2) * n).sum(-1) / temperature
+    )
+
+
+def distance_correlation(x: Tensor, y: Tensor) -> Tensor:
+    """Distance correlation of two samples of vectors [szekely2007measuring].
+
+    √(dCov²(x, y) / √(dVar²(x) dVar²(y))), from doubly centred matrices of distances; in [0, 1].
+
+    Shapes: ``x (*, B, p)``, ``y (*, B, q)`` → ``(*,)``; the work grows with B². NaN where one
+    sample is constant.
+    """
+    if x.shape[:-1] != y.shape[:-1]:
+        raise ValueError(f"y has shape {tuple(y.shape)}: expected {tuple(x.shape[:-1])} vectors")
+    a, b = (_centred(v) for v in (x, y))
+    covariance = (a * b).mean((-2, -1))
+    product = a.square().mean((-2, -1)) * b.square().mean((-2, -1))
+    return (covariance.clamp_min(0) / product.sqrt()).sqrt()
+
+
+def invariant(
+    preference: tuple[Tensor, Tensor, Tensor],
+    popularity: tuple[Tensor, Tensor, Tensor],
+    shuffled: tuple[Tensor, Tensor],
+    *,
+    temperature: float,
+    strengths: tuple[float, float, float],
+) -> Tensor:
+    """InvCF: preference apart from popularity, of two encoders [zhang2023invariant].
+
+    S(preference) + λ₁ S(popularity) − λ₂ D + λ₃ (S(both) + S(both, shuffled)), where S is
+    `cosine_softmax`, D the `distance_correlation` of preference with popularity, of users and of
+    items, and ``both`` puts the two embeddings of a user or item next to each other. D has the sign
+    that the authors' code gives it.
+
+    Parameters
+    ----------
+    preference, popularity
+        Embeddings of users ``(*, B, d)``, items ``(*, B, d)`` and negatives ``(*, B, N, d)``.
+    shuffled
+        Permutations ``(B,)`` of the batch, for the popularity of users and of items (with the
+        negatives of the same position).
+    strengths
+        λ₁, λ₂, λ₃.
+    """
+    first, second, third = strengths
+    value = cosine_softmax(*preference, temperature)
+    value = value + first * cosine_softmax(*popularity, temperature)
+    apart = [distance_correlation(preference[k], popularity[k]) for k in (0, 1)]
+    value = value - second * (apart[0] + apart[1])
+    mixed = (
+        popularity[0][..., shuffled[0], :],
+        popularity[1][..., shuffled[1], :],
+        popularity[2][..., shuffled[1], :, :],
+    )
+    for other in (popularity, mixed):
+        both = [torch.cat(pair, -1) for pair in zip(preference, other, strict=True)]
+        value = value + third * cosine_softmax(both[0], both[1], both[2], temperature)
+    return value
+
+
+def _centred(vectors: Tensor) -> Tensor:
+    distances = torch.cdist(vectors, vectors)
+    rows, columns = distances.mean(-1, keepdim=True), distances.mean(-2, keepdim=True)
+    return distances - rows - columns + distances.mean((-2, -1), keepdim=True)

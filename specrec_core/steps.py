@@ -1,0 +1,236 @@
+"""Steps of training: one pass over the samples, by positives or by chunks of users.
+
+`Objective` is all that is minimised but for the plain L2 penalties of tables; the spectral norm is
+that of all final embeddings (variant ``paper``) or of a chunk of users (``official``). `RowSteps`
+gathers the rows of a batch of positives; `ChunkSteps` takes some users, scores all items for them
+once, and picks the scores of all their positives and of the drawn negatives, as the ReSN code
+trains [lin2024resn]. Each keeps replicas apart.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from specrec_core import losses
+from specrec_core.corrections import Batch, Debiasing
+from specrec_core.interactions import CSR
+from specrec_core.models import MF, add_rows, clear_rows, gather, generator
+from specrec_core.ranking import entries
+from specrec_core.regularizers import Regularizer
+from specrec_core.sampling import EpochSampler, Negatives
+from specrec_core.spectral_norm import penalty_of_scores, spectral_norm_penalty
+
+
+@dataclass(eq=False)
+class Objective:
+    """Loss, its reduction, regularizer, debiasing and the L2 penalty of the rows it sees.
+
+    With ``reduction="sum"`` the loss, and not the penalties, is multiplied by the number of
+    positives in the batch. The gradient of L2 of ``tables`` and ``whole`` is left to the steps.
+    """
+
+    loss: str
+    regularizer: Regularizer
+    debias: Debiasing
+    reduction: str = "mean"
+    row_l2: float = 0.0
+
+    def keep(self, replicas: Tensor) -> None:
+        """Go on for the replicas at these positions alone."""
+        self.regularizer = self.regularizer.keep(replicas)
+
+    def of_rows(self, model: MF, rows: Sequence[Tensor], ids: Sequence[Tensor]) -> Tensor:
+        """``(R,)`` of gathered embeddings u, p, n and their ids."""
+        scale = rows[0].shape[-2] if self.reduction == "sum" else 1
+
+        def objective(u: Tensor, p: Tensor, n: Tensor) -> Tensor:
+            if self.debias.name == "none":
+                value = losses.OBJECTIVES[self.loss][0](u, p, n)
+            else:
+                value = self.debias.loss(self.loss, model, Batch.of_rows((u, p, n), ids))
+            value = value * scale if scale != 1 else value
+            return value + (self.row_l2 * losses.l2(u, p, n) if self.row_l2 else 0.0)
+
+        return self.regularizer.loss(objective, rows, ids)
+
+    def of_chunk(self, model: MF, batch: Batch, scores: Tensor) -> Tensor:
+        """``(R,)`` of a batch, and of all ``scores (R, C, m)`` of its users."""
+        value = self.debias.loss(self.loss, model, batch)
+        if self.reduction == "sum":
+            value = value * batch.positive.shape[-1]
+        spectral = self.regularizer
+        if spectral.regularizer == "spectral_norm" and spectral.spectral_variant == "official":
+            penalty = penalty_of_scores(torch.sigmoid(scores), spectral.power_steps, True)
+            value = value + self._strong(penalty)
+        return value
+
+    def of_tables(self, users: Tensor, items: Tensor) -> Tensor | None:
+        """Penalties ``(R,)`` of the whole final tables, or None."""
+        value, spectral = self.debias.of_tables(users, items), self.regularizer
+        if spectral.regularizer == "spectral_norm" and spectral.spectral_variant == "paper":
+            steps, detach = spectral.power_steps, spectral.detach_start
+            found = spectral_norm_penalty(users, items, power_steps=steps, detach_start=detach)
+            value = self._strong(found) + (0.0 if value is None else value)
+        return value
+
+    def _strong(self, penalty: Tensor) -> Tensor:
+        strength = self.regularizer.strength
+        return penalty * (strength.to(penalty) if isinstance(strength, Tensor) else strength)
+
+
+@dataclass(frozen=True, eq=False)
+class RowSteps:
+    """An epoch of batches of positives, each with its negatives, all replicas at once."""
+
+    sampler: EpochSampler
+    objective: Objective
+    batch_size: int
+    drop_last: bool = False
+    l2: float = 0.0
+    l2_on: str = "tables"
+
+    def __call__(
+        self, model: MF, stepper: torch.optim.Optimizer, streams: Sequence[torch.Generator]
+    ) -> Tensor:
+        """One pass over the samples; the loss of each replica at each step, ``(R, steps)``."""
+        drawn = [self.sampler.epoch(stream) for stream in streams]
+        users, items, negatives = (torch.stack(column) for column in zip(*drawn, strict=True))
+        # One gradient for each table, kept from step to step: only rows of the batch are touched.
+        gradients = [torch.zeros_like(table) for table in (model.users, model.items)]
+        own = self.objective.debias.own(model)
+        steps = []
+        samples = users.shape[1] - (users.shape[1] % self.batch_size if self.drop_last else 0)
+        for start in range(0, samples, self.batch_size):
+            batch = slice(start, start + self.batch_size)
+            ids = ((0, users[:, batch]), (1, items[:, batch]), (1, negatives[:, batch]))
+            final = model()
+            rows = [gather(final[side].detach(), i).requires_grad_() for side, i in ids]
+            value = self.objective.of_rows(model, rows, [i for _, i in ids])
+            found = torch.autograd.grad(value.sum(), [*rows, *own], materialize_grads=True)
+            for (side, i), gradient in zip(ids, found[:3], strict=True):
+                add_rows(gradients[side], i, gradient)
+            value, dense = value.detach(), self._add_tables(final, gradients)
+            model.pull_back(final, gradients)
+            for parameter, gradient in zip(own, found[3:], strict=True):
+                parameter.grad = gradient.contiguous()
+            if self.l2 and self.l2_on == "tables":
+                # the gradient of `losses.l2`, of the tables and not of what became of them
+                for side, i in ids:
+                    table = (model.users, model.items)[side]
+                    add_rows(
+                        table.grad, i, gather(table.detach(), i) * (self.l2 / rows[0].shape[-2])
+                    )
+            elif self.l2 and self.l2_on == "whole":
+                add_whole(model, self.l2)
+            stepper.step()
+            for side, i in ids:
+                clear_rows(gradients[side], i)
+            if dense is not None or self.l2_on == "whole":
+                gradients = [gradient.zero_() for gradient in gradients]
+            steps.append(value if dense is None else value + dense)
+        return torch.stack(steps, -1)
+
+    def _add_tables(self, final: Sequence[Tensor], gradients: Sequence[Tensor]) -> Tensor | None:
+        """Add the gradient of penalties of whole tables; their value, or None."""
+        leaves = [table.detach().requires_grad_() for table in final]
+        value = self.objective.of_tables(*leaves)
+        if value is None:
+            return None
+        for gradient, more in zip(gradients, torch.autograd.grad(value.sum(), leaves), strict=True):
+            gradient += more
+        return value.detach()
+
+
+@dataclass(frozen=True, eq=False)
+class Chunk:
+    """Some users ``(C,)`` and all their training pairs: position of the user and item, ``(P,)``."""
+
+    users: Tensor
+    rows: Tensor
+    items: Tensor
+
+
+def user_chunks(train: CSR, size: int) -> list[Chunk]:
+    """All users in chunks of ``size``, shuffled once, in the same order for every seed.
+
+    A chunk without any pair is left out.
+    """
+    order = torch.randperm(train.shape[0], generator=generator(0, "user chunks"))
+    chunks = [Chunk(u, *entries(train, u)) for u in order.to(train.device).split(size)]
+    return [chunk for chunk in chunks if len(chunk.rows)]
+
+
+@dataclass(frozen=True, eq=False)
+class ChunkSteps:
+    """An epoch of chunks of users, each with all positives and fresh negatives for each.
+
+    The scores of the chunk's users for all items are computed once and picked from, which is
+    cheaper than gathering rows where a user has many interactions.
+    """
+
+    chunks: Sequence[Chunk]
+    negatives: Negatives
+    count: int
+    objective: Objective
+    l2: float = 0.0
+
+    def __call__(
+        self, model: MF, stepper: torch.optim.Optimizer, streams: Sequence[torch.Generator]
+    ) -> Tensor:
+        """One pass over the users; the loss of each replica at each step, ``(R, steps)``."""
+        own = self.objective.debias.own(model)
+        steps = []
+        for chunk in self.chunks:
+            pair_users = chunk.users[chunk.rows]
+            drawn = torch.stack(
+                [self.negatives.draw(pair_users, self.count, stream) for stream in streams]
+            )
+            final = model()
+            leaves = [table.detach().requires_grad_() for table in final]
+            scores = leaves[0][:, chunk.users] @ leaves[1].mT
+            batch = _picked(scores, chunk, pair_users, drawn, leaves)
+            value = self.objective.of_chunk(model, batch, scores)
+            more = self.objective.of_tables(*leaves)
+            value = value if more is None else value + more
+            found = torch.autograd.grad(value.sum(), [*leaves, *own], materialize_grads=True)
+            # Fused Adam reads memory in order: the gradient of a transposed factor is not in it.
+            found = tuple(gradient.contiguous() for gradient in found)
+            model.pull_back(final, found[:2])
+            for parameter, gradient in zip(own, found[2:], strict=True):
+                parameter.grad = gradient
+            if self.l2:
+                add_whole(model, self.l2)
+            stepper.step()
+            steps.append(value.detach())
+        return torch.stack(steps, -1)
+
+
+def add_whole(model: MF, l2: float) -> None:
+    """Add the gradient of ``l2``/2 times the squared norm of both tables, all rows of them."""
+    for table in (model.users, model.items):
+        assert table.grad is not None
+        table.grad.add_(table.detach(), alpha=l2)
+
+
+def _picked(
+    scores: Tensor, chunk: Chunk, users: Tensor, drawn: Tensor, leaves: Sequence[Tensor]
+) -> Batch:
+    """The batch of a chunk, its scores picked from those of all items."""
+    replicas, _, m = scores.shape
+    items = chunk.items.expand(replicas, -1)
+    wanted = torch.cat([items.unsqueeze(-1), drawn], -1)
+    flat = (chunk.rows * m).unsqueeze(-1) + wanted
+    taken = scores.flatten(1).gather(1, flat.flatten(1)).view(wanted.shape)
+
+    def project(w: Tensor, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        of_users, of_items = ((leaf @ v.unsqueeze(-1)).squeeze(-1)
+                              for leaf, v in zip(leaves, (w, x), strict=True))  # fmt: skip
+        every = of_items.gather(1, wanted.flatten(1)).view(wanted.shape)
+        return of_users[:, users], every[..., 0], every[..., 1:]
+
+    ids = (users.expand(replicas, -1), items, drawn)
+    return Batch(taken[..., 0], taken[..., 1:], ids, project)

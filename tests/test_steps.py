@@ -1,0 +1,355 @@
+"""Training by chunks of users, with the spectral norm and with methods against popularity bias."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from specrec_core import debiasing, experiments, synthetic
+from specrec_core.corrections import Debiasing
+from specrec_core.evaluation import evaluate
+from specrec_core.models import MF, LightGCN, generator
+from specrec_core.records import Experiment
+from specrec_core.regularizers import Regularizer
+from specrec_core.sampling import EpochSampler, Negatives
+from specrec_core.spectral_norm import spectral_norm_penalty
+from specrec_core.steps import user_chunks
+from specrec_core.training import fit
+
+CHUNKS = dict(positives="user chunks", loss="mse_sigmoid", reduction="sum", batch_size=50,
+              negatives=2)  # fmt: skip
+PAPER = dict(regularizer="spectral_norm", strength=0.01)
+OFFICIAL = dict(regularizer="spectral_norm", strength=0.01, spectral_variant="official")
+
+
+@pytest.fixture(scope="module")
+def data():
+    return synthetic.dcbm(n_users=120, n_items=90, n_communities=3, mean_degree=12.0, seed=1)
+
+
+def make(kind, data, seeds, device="cpu"):
+    if kind == "lightgcn":
+        train = data.csr("train", device)
+        return LightGCN(train, 6, layers=2, seeds=seeds, dtype=torch.float64).to(device)
+    return MF(data.n_users, data.n_items, 6, seeds=seeds, dtype=torch.float64).to(device)
+
+
+CASES = {
+    "chunks": ("mf", CHUNKS, {}, Debiasing()),
+    "paper": ("mf", CHUNKS, PAPER, Debiasing()),
+    "official": ("mf", CHUNKS, OFFICIAL, Debiasing()),
+    "official lightgcn": ("lightgcn", CHUNKS, OFFICIAL, Debiasing()),
+    "paper by rows": ("lightgcn", dict(loss="bpr"), {**PAPER, "power_steps": 2}, Debiasing()),
+    "detached": ("mf", dict(loss="bpr"), {**PAPER, "detach_start": True}, Debiasing()),
+    "zero_sum": ("mf", dict(loss="bpr"), {}, Debiasing("zero_sum", (0.9,))),
+    "macr": ("lightgcn", dict(loss="bce"), {}, Debiasing("macr", (0.01, 0.01, 3.0))),
+    "macr chunks": ("mf", {**CHUNKS, "loss": "bce"}, {}, Debiasing("macr", (0.1, 0.1, 3.0))),
+    "pd": ("mf", dict(loss="bpr"), {}, Debiasing("pd", (0.1,))),
+    "pda chunks": ("mf", {**CHUNKS, "loss": "bpr"}, {}, Debiasing("pda", (0.1,))),
+    "ips": ("mf", dict(loss="bce"), {}, Debiasing("ips", (0.5, 0.1))),
+    "ips chunks": ("mf", CHUNKS, {}, Debiasing("ips", (0.5, 0.1))),
+    "ipl": ("mf", dict(loss="bpr"), {}, Debiasing("ipl", (0.1, 1.4))),
+    "ipl chunks": ("lightgcn", CHUNKS, PAPER, Debiasing("ipl", (0.1, 1.4))),
+    "invcf": (
+        "mf", dict(loss="sampled_softmax", negatives=3, batch_size=100, epochs=2), {},
+        Debiasing("invcf", (0.1, 0.1, 0.1, 0.2)),
+    ),
+}  # fmt: skip
+
+
+UNEVEN = ("chunks", "paper by rows", "detached", "zero_sum", "macr", "macr chunks", "ipl chunks")
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_replicas_equal_single_runs(name, data, device):
+    kind, settings, balance, debias = CASES[name]
+    settings = dict(
+        regularizer=Regularizer(**balance), debias=debias, learning_rate=0.1, batch_size=256,
+        l2=1e-3, l2_on="whole", epochs=10, patience=4, progress=False,
+    ) | settings  # fmt: skip
+    together = make(kind, data, (1, 4), device)
+    history = fit(together, data, **settings)
+    if name in UNEVEN:
+        assert len(set(history.epochs_run)) > 1, "no replica stopped before another: a weak test"
+    for r, seed in enumerate((1, 4)):
+        alone = make(kind, data, (seed,), device)
+        own = fit(alone, data, **settings)
+        assert own.best_epoch[0] == history.best_epoch[r]
+        assert own.epochs_run[0] == history.epochs_run[r]
+        for key, series in own.values.items():
+            np.testing.assert_allclose(series[0], history.values[key][r], rtol=1e-6)
+        for key, parameter in alone.named_parameters():
+            torch.testing.assert_close(
+                parameter[0], dict(together.named_parameters())[key][r], rtol=1e-6, atol=1e-8
+            )
+
+
+def moved(model_of, data, **settings):
+    """The model before and after one SGD step of rate 0.5 on everything at once."""
+    after = {}
+
+    def keep(epoch, model):
+        after.update({k: p.detach().clone() for k, p in model.named_parameters()})
+        return {}
+
+    fit(
+        model_of(), data, optimizer="sgd", learning_rate=0.5, epochs=1, callbacks=(keep,),
+        progress=False, **{"batch_size": 10**9, **settings},
+    )  # fmt: skip
+    return model_of(), after
+
+
+def sampled(data, seed, count, order=None):
+    """The pairs of the only batch and their negatives, as the steps draw them."""
+    train = data.csr("train")
+    stream = generator(seed, "samples")
+    if order is None:
+        return EpochSampler(train, "interactions", count, "uniform").epoch(stream)
+    (chunk,) = user_chunks(train, data.n_users)
+    users = chunk.users[chunk.rows]
+    return users, chunk.items, Negatives(train).draw(users, count, stream)
+
+
+@pytest.mark.parametrize("balance", [{}, PAPER, OFFICIAL], ids=["none", "paper", "official"])
+@pytest.mark.parametrize("kind", ["mf", "lightgcn"])
+def test_one_step_of_a_chunk_is_the_gradient_step(kind, balance, data):
+    """Σ (1 − σ)² + Σ σ² + β‖·‖² + λ/2 (‖U‖² + ‖V‖²), of all users at once."""
+    model, after = moved(
+        lambda: make(kind, data, (4,)), data, **{**CHUNKS, "batch_size": data.n_users},
+        regularizer=Regularizer(**balance), l2=0.3, l2_on="whole",
+    )  # fmt: skip
+    users, items, negatives = sampled(data, 4, 2, "chunks")
+    final_users, final_items = model()
+    z = torch.sigmoid(final_users[0] @ final_items[0].T)
+    loss = (1 - z[users, items]).square().sum() + z[users[:, None], negatives].square().sum()
+    if balance:
+        loss = loss + 0.01 * spectral_norm_penalty(
+            final_users[0], final_items[0], variant=balance.get("spectral_variant", "paper")
+        )
+    loss = loss + 0.15 * (model.users.square().sum() + model.items.square().sum())
+    loss.backward()
+    for name, table in model.named_parameters():
+        torch.testing.assert_close(after[name], table.detach() - 0.5 * table.grad)
+
+
+@pytest.mark.parametrize("kind", ["mf", "lightgcn"])
+def test_adam_takes_the_same_gradients(kind, data, device):
+    """Three epochs of three chunks against a loop that calls ``backward`` and plain Adam."""
+    whole = replace(data, validation=data.validation * 0)
+    trained, model = (make(kind, data, (4,), device) for _ in range(2))
+    fit(trained, whole, **CHUNKS, learning_rate=0.05, epochs=3, select="last", progress=False)
+    train, stream = data.csr("train", device), generator(4, "samples", device)
+    stepper = torch.optim.Adam(model.parameters(), lr=0.05, foreach=False, fused=False)
+    for _ in range(3):
+        for chunk in user_chunks(train, 50):
+            users = chunk.users[chunk.rows]
+            negatives = Negatives(train).draw(users, 2, stream)
+            u, v = (table[0] for table in model())
+            positive = torch.sigmoid((u[users] * v[chunk.items]).sum(-1))
+            negative = torch.sigmoid((u[users].unsqueeze(1) * v[negatives]).sum(-1))
+            stepper.zero_grad()
+            ((1 - positive).square().sum() + negative.square().sum()).backward()
+            stepper.step()
+    for name, table in model.named_parameters():
+        torch.testing.assert_close(dict(trained.named_parameters())[name], table)
+
+
+@pytest.mark.parametrize("l2_on", ["tables", "whole"])
+def test_penalties_of_whole_tables_reach_every_row(l2_on, data):
+    """By rows, two batches: what one step leaves in the gradients must not reach the next."""
+    size = data.train.nnz // 2 + 1
+    settings = dict(
+        loss="bpr", regularizer=Regularizer(**PAPER), debias=Debiasing("ipl", (0.2, 1.4)), l2=0.1,
+        l2_on=l2_on, batch_size=size,
+    )  # fmt: skip
+    model, after = moved(lambda: make("mf", data, (4,)), data, **settings)
+    users, items, negatives = sampled(data, 4, 1)
+    counts = torch.as_tensor(data.item_popularity)
+    pairs = [torch.as_tensor(x.astype(np.int64)) for x in data.train.nonzero()]
+    for batch in (slice(0, size), slice(size, None)):
+        u, p = model.users[0, users[batch]], model.items[0, items[batch]]
+        n = model.items[0, negatives[batch, 0]]
+        loss = torch.nn.functional.softplus((u * (n - p)).sum(-1)).mean()
+        spread = debiasing.interaction_spread(
+            (model.users[0, pairs[0]] * model.items[0, pairs[1]]).sum(-1), pairs[1], counts, 1.4
+        )
+        loss = loss + 0.01 * spectral_norm_penalty(model.users[0], model.items[0]) + 0.2 * spread
+        shrunk = (u, p, n) if l2_on == "tables" else (model.users, model.items)
+        share = len(u) if l2_on == "tables" else 1
+        loss = loss + 0.05 / share * sum(x.square().sum() for x in shrunk)
+        gradients = torch.autograd.grad(loss, list(model.parameters()))
+        with torch.no_grad():
+            for table, gradient in zip(model.parameters(), gradients, strict=True):
+                table -= 0.5 * gradient
+    for name, table in model.named_parameters():
+        torch.testing.assert_close(after[name], table.detach())
+
+
+@pytest.mark.parametrize("chunks", [False, True])
+@pytest.mark.parametrize("name, values", [("zero_sum", (0.7,)), ("macr", (0.3, 0.6, 2.0)),
+                                          ("pd", (0.3,)), ("ips", (0.5, 0.05))])  # fmt: skip
+def test_one_step_of_a_method_is_the_gradient_step(name, values, chunks, data):
+    loss = "bce" if name == "macr" else "bpr"
+    model, after = moved(
+        lambda: make("mf", data, (4,)), data, loss=loss, negatives=2,
+        debias=Debiasing(name, values), positives="user chunks" if chunks else "interactions",
+    )  # fmt: skip
+    Debiasing(name, values).prepare(model)
+    users, items, negatives = sampled(data, 4, 2, "chunks" if chunks else None)
+    scores = model.users[0] @ model.items[0].T
+    s, t = scores[users, items], scores[users[:, None], negatives]
+    counts = torch.as_tensor(data.item_popularity)
+    if name == "zero_sum":
+        value = debiasing.zero_sum(s, t, 0.7)
+    elif name == "macr":
+        a, b = model.items[0] @ model.item_branch[0], model.users[0] @ model.user_branch[0]
+        value = debiasing.macr(s, t, a[items], a[negatives], b[users], items=0.3, users=0.6)
+    elif name == "pd":
+        m = debiasing.smoothed_popularity(counts) ** 0.3
+        value = debiasing.deconfounded_bpr(s, t, m[items], m[negatives])
+    else:
+        p = ((counts / counts.max()).double() ** 0.5).clamp_min(0.05)
+        value = debiasing.weighted(s, t, 1 / p[items], "bpr")
+    value.backward()
+    assert len(after) == (4 if name == "macr" else 2)
+    for key, table in model.named_parameters():
+        torch.testing.assert_close(after[key], table.detach() - 0.5 * table.grad)
+
+
+def test_one_step_of_invcf_is_the_gradient_step(data):
+    values = (0.5, 0.3, 0.2, 0.7)
+    train = data.csr("train")
+    debias = Debiasing("invcf", values).on(train)
+    model, after = moved(
+        lambda: make("mf", data, (4,)), data, loss="sampled_softmax", negatives=3, debias=debias,
+    )  # fmt: skip
+    debias.prepare(model)
+    users, items, negatives = sampled(data, 4, 3)
+    degree, popularity = np.diff(data.train.indptr), data.item_popularity
+    of_user = torch.tensor(np.searchsorted(np.unique(degree), degree))
+    of_item = torch.tensor(np.searchsorted(np.unique(popularity), popularity))
+    assert model.user_popularity.shape[1] == len(np.unique(degree))
+    assert model.item_popularity.shape[1] == len(np.unique(popularity))
+    value = debiasing.invariant(
+        (model.users[0, users], model.items[0, items], model.items[0, negatives]),
+        (model.user_popularity[0, of_user[users]], model.item_popularity[0, of_item[items]],
+         model.item_popularity[0, of_item[negatives]]),
+        tuple((torch.arange(len(users)) - k) % len(users) for k in (1, 2)),
+        temperature=0.7, strengths=values[:3],
+    )  # fmt: skip
+    value.backward()
+    for key, table in model.named_parameters():
+        torch.testing.assert_close(after[key], table.detach() - 0.5 * table.grad)
+
+
+def test_every_interaction_is_in_one_chunk(data):
+    train = data.csr("train")
+    chunks = user_chunks(train, 50)
+    assert [len(c.users) for c in chunks] == [50, 50, 20]
+    assert sorted(torch.cat([c.users for c in chunks]).tolist()) == list(range(120))
+    pairs = [(int(c.users[r]), int(i)) for c in chunks
+             for r, i in zip(c.rows, c.items, strict=True)]  # fmt: skip
+    assert sorted(pairs) == sorted(zip(*map(np.ndarray.tolist, data.train.nonzero()), strict=True))
+
+
+@pytest.mark.parametrize("name, values", [("macr", (0.01, 0.01, 3.0)), ("pda", (0.5,))])
+def test_the_ranking_is_that_of_the_method(name, values, data, device):
+    """Each replica is left at its best epoch with the method's own parameters and scores."""
+    model = make("mf", data, (0, 1), device)
+    debias = Debiasing(name, values)
+    history = fit(
+        model, data, loss="bce" if name == "macr" else "bpr", debias=debias, learning_rate=0.05,
+        epochs=6, patience=3, progress=False,
+    )  # fmt: skip
+    train, truth = data.csr("train", device), data.csr("validation", device)
+    score = evaluate(debias.on(train).scorer(model), truth, train)
+    for r in range(2):
+        best = max(history.values["validation ndcg@10"][r])
+        assert score.mean["ndcg@10"][r].item() == pytest.approx(best, rel=1e-9)
+    plain = evaluate(model.scorer(), truth, train)
+    assert not torch.allclose(plain.mean["ndcg@10"], score.mean["ndcg@10"])
+
+
+def test_chunks_learn_planted_communities(data):
+    history = fit(
+        make("mf", data, (0,)), data, **CHUNKS, learning_rate=0.05, epochs=20, progress=False
+    )
+    series = history.values["validation ndcg@10"][0]
+    assert max(series) > 2 * series[0]
+
+
+def test_a_strong_penalty_lowers_the_norm(data):
+    norms = []
+    for strength in (1e-9, 1.0):
+        model = make("mf", data, (0,))
+        penalty = Regularizer("spectral_norm", strength)
+        fit(
+            model, data, learning_rate=0.05, epochs=6, select="best", patience=50,
+            regularizer=penalty, progress=False,
+        )  # fmt: skip
+        norms.append(torch.linalg.matrix_norm(model.users @ model.items.mT, 2).item())
+    assert norms[1] < norms[0] / 2
+
+
+def experiment(**changes):
+    fields = dict(
+        dataset="synthetic", version=synthetic.dcbm().version, dim=8, epochs=2, seeds=(0,)
+    )
+    return Experiment(**{**fields, **changes})
+
+
+def test_an_experiment_of_the_official_protocol():
+    e = experiment(
+        **{**CHUNKS, "batch_size": 512, "negatives": 4}, **OFFICIAL, l2=1e-5, l2_on="whole",
+        test_split="equal exposure", init="xavier",
+    )  # fmt: skip
+    record = experiments.run(e, progress=False)
+    assert record.data["version"].endswith("equal exposure in test, seed 0")
+    for name in ("cos(q1, r) of scores", "cos(q1, r) of sigmoid", "cos(e, r) of sigmoid",
+                 "share of the most popular 20%@20", "largest share of one item@1"):  # fmt: skip
+        assert 0 < record.metrics[name][0] <= 1
+    assert len(record.history["cos(q1, r)"][0]) == 3
+
+
+def test_settings_without_use_are_refused():
+    chunks = {**CHUNKS, "batch_size": 512}
+    for changes, message in (
+        (dict(OFFICIAL), "spectral_variant is 'official'"),
+        (dict(**chunks, **OFFICIAL, detach_start=True), "detach_start is True"),
+        (dict(spectral_variant="official"), "spectral_variant is 'official'"),
+        (dict(power_steps=2), "power_steps is 2"),
+        (dict(detach_start=True), "detach_start is True"),
+        (dict(**PAPER, power_steps=0), "power_steps is 0"),
+        (dict(regularizer="spectral_norm"), "strength is 0"),
+        (dict(chunks, loss="alignment"), "loss is 'alignment'"),
+        (dict(chunks, l2=0.1), "l2_on is 'tables'"),
+        (dict(chunks, drop_last=True), "drop_last is True"),
+        (dict(chunks, normalised=True), "normalised and shrink"),
+        (dict(chunks, regularizer="vicreg", strength=1.0), "regularizer is 'vicreg'"),
+        (dict(debias="macr", debias_settings=(1, 1, 1)), "loss is 'bpr'"),
+        (dict(debias="zero_sum"), "debias_settings is"),
+        (dict(debias="zero_sum", debias_settings=(1.5,)), r"debias_settings \(weight\)"),
+        (dict(debias="zero_sum", debias_settings=(0.5,), normalised=True), "normalised and shrink"),
+        (dict(debias="x"), "debias is 'x'"),
+        (dict(debias_settings=(1,)), "debias_settings is"),
+        (dict(reduction="x"), "reduction is 'x'"),
+        (dict(test_split="x"), "test_split is 'x'"),
+        (dict(chunks, loss="sampled_softmax", debias="invcf",
+              debias_settings=(1, 1, 1, 0.1)), "debias is 'invcf'"),
+    ):  # fmt: skip
+        with pytest.raises(ValueError, match=message):
+            experiment(**changes)
+
+
+def test_new_settings_have_names_and_survive_the_disk(tmp_path):
+    base = dict(CHUNKS, batch_size=512, **PAPER)
+    others = [dict(OFFICIAL), dict(power_steps=2), dict(detach_start=True), dict(reduction="mean"),
+              dict(loss="bce_sigmoid"), dict(test_split="equal exposure"),
+              dict(l2=0.1, l2_on="whole"),
+              dict(loss="bpr", debias="zero_sum", debias_settings=(0.9,)),
+              dict(loss="bpr", debias="zero_sum", debias_settings=(0.8,))]  # fmt: skip
+    all_of = [experiment(**{**base, **changes}) for changes in ({}, *others)]
+    assert len({e.name for e in all_of}) == len(all_of)
+    for e in all_of:
+        assert replace(e) == e and Experiment(**e.definition()) == e
