@@ -58,7 +58,7 @@ CASES = {
 }  # fmt: skip
 
 
-UNEVEN = ("chunks", "paper by rows", "detached", "zero_sum", "macr", "macr chunks", "ipl chunks")
+UNEVEN = ("paper by rows", "detached", "zero_sum", "macr", "macr chunks", "ipl chunks")
 
 
 @pytest.mark.parametrize("name", CASES)
