@@ -81,12 +81,10 @@ class Experiment:
         Training loss, a ``mean`` or a ``sum`` over the positives of a batch; negatives per
         positive; how they and the positives are drawn. With ``user chunks`` a batch is
         ``batch_size`` users with all their positives.
-    debias, debias_settings
-        See `specrec_core.corrections.Debiasing`.
     regularizer, strength, temperature, temperature_unrelated, self_similarity
         What balances the spectrum, and how hard; see `specrec_core.regularizers.Regularizer`.
-    spectral_variant, power_steps, detach_start
-        See `specrec_core.spectral_norm`.
+    spectral_variant, power_steps, detach_start; debias, debias_settings
+        See `specrec_core.spectral_norm`, and `specrec_core.corrections.Debiasing`.
     normalised, shrink, shrink_variant
         Rows of the batch divided by their norms before, and shrunk after that; see there.
     optimizer, learning_rate, decay, l2, l2_on, init, init_std
