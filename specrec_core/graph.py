@@ -63,20 +63,7 @@ class NormalisedAdjacency:
         return _Symmetric.apply(x, self)
 
     def _product(self, x: Tensor) -> Tensor:
-        if x.is_cuda:
-            shape = (self.size, self.size)
-            values = self.values.to(x.dtype)
-            matrix = torch.sparse_csr_tensor(self.offsets, self.indices, values, shape)
-            return matrix @ x
-        # On a CPU this is several times as fast as torch.sparse: a weighted sum of rows.
-        return F.embedding_bag(
-            self.indices,
-            x,
-            self.offsets,
-            mode="sum",
-            per_sample_weights=self.values.to(x.dtype),
-            include_last_offset=True,
-        )
+        return _Rows(self.offsets, self.indices, self.values).product(x)
 
     def mean_of_powers(self, x: Tensor, layers: int) -> Tensor:
         """(x + Âx + … + Â^L x) / (L + 1) for ``x (*, n, d)``, by Horner's rule."""
@@ -89,6 +76,83 @@ class NormalisedAdjacency:
             y = columns + self @ y
         y = y / (layers + 1)
         return y.view(x.shape[-2], *x.shape[:-2], x.shape[-1]).movedim(0, -2)
+
+    def sides(self, n_users: int) -> Sides:
+        """The same for a graph of ``n_users`` users and of items, as its two halves."""
+        split = int(self.offsets[n_users])
+        return Sides(
+            _Rows(self.offsets[: n_users + 1], self.indices[:split] - n_users, self.values[:split]),
+            _Rows(self.offsets[n_users:] - split, self.indices[split:], self.values[split:]),
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class _Rows:
+    """Compressed rows of a sparse matrix, for products with dense columns."""
+
+    offsets: Tensor
+    indices: Tensor
+    values: Tensor
+
+    def product(self, x: Tensor) -> Tensor:
+        values = self.values.to(x.dtype)
+        if x.is_cuda:
+            shape = (self.offsets.shape[0] - 1, x.shape[0])
+            return torch.sparse_csr_tensor(self.offsets, self.indices, values, shape) @ x
+        # On a CPU this is several times as fast as torch.sparse: a weighted sum of rows.
+        return F.embedding_bag(
+            self.indices,
+            x,
+            self.offsets,
+            mode="sum",
+            per_sample_weights=values,
+            include_last_offset=True,
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Sides:
+    """Â in two halves: what users take from items, and items from users.
+
+    Tables of users and items need not be put together, and sums are made in place; so a pass of
+    LightGCN, forward and backward, takes half the time that it takes on the whole matrix.
+    """
+
+    users: _Rows
+    items: _Rows
+
+    def mean_of_powers(self, users: Tensor, items: Tensor, layers: int) -> tuple[Tensor, Tensor]:
+        """As `NormalisedAdjacency.mean_of_powers`: ``(*, n_users, d)``, ``(*, n_items, d)``."""
+        if layers < 1:
+            raise ValueError(f"layers is {layers}: expected at least 1")
+        return _Powers.apply(users, items, self, layers)
+
+    def _powers(self, users: Tensor, items: Tensor, layers: int) -> tuple[Tensor, Tensor]:
+        # All replicas are columns of one product.
+        first = [x.movedim(-2, 0).reshape(x.shape[-2], -1).contiguous() for x in (users, items)]
+        u, v = first
+        for _ in range(layers):
+            u, v = self.users.product(v).add_(first[0]), self.items.product(u).add_(first[1])
+        final = []
+        for side, like in ((u, users), (v, items)):
+            side = side.mul_(1 / (layers + 1)).view(like.shape[-2], *like.shape[:-2], -1)
+            final.append(side.movedim(0, -2).contiguous())
+        return final[0], final[1]
+
+
+class _Powers(torch.autograd.Function):
+    """The mean of powers of a symmetric operator is its own transpose."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, users: Tensor, items: Tensor, sides: Sides, layers: int
+    ) -> tuple[Tensor, Tensor]:
+        ctx.sides, ctx.layers = sides, layers
+        return sides._powers(users, items, layers)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, None, None]:
+        return *ctx.sides._powers(*gradients, ctx.layers), None, None
 
 
 class _Symmetric(torch.autograd.Function):

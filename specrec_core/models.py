@@ -134,14 +134,13 @@ class LightGCN(MF):
         self.to(train.offsets.device)
         self.layers, self.propagation = layers, propagation
         self.adjacency = NormalisedAdjacency.of(train, dtype)
+        self.sides = self.adjacency.sides(train.shape[0])
 
     def forward(self) -> tuple[Tensor, Tensor]:
-        n_users = self.users.shape[-2]
-        nodes = torch.cat([self.users, self.items], dim=-2)
-        nodes = self.adjacency.mean_of_powers(nodes, self.layers)
+        users, items = self.sides.mean_of_powers(self.users, self.items, self.layers)
         if self.propagation == "sum":
-            nodes = nodes * (self.layers + 1)
-        return nodes[..., :n_users, :], nodes[..., n_users:, :]
+            users, items = users * (self.layers + 1), items * (self.layers + 1)
+        return users, items
 
     def pull_back(self, final: tuple[Tensor, Tensor], gradients: Sequence[Tensor]) -> None:
         self.zero_grad(set_to_none=True)

@@ -48,6 +48,23 @@ def test_propagation_gradient():
     assert torch.autograd.gradcheck(lambda y: operator.mean_of_powers(y, 2), (x,))
 
 
+def test_two_halves_are_the_whole(device):
+    train = made(device=device)
+    operator = NormalisedAdjacency.of(train, torch.float64)
+    x = torch.randn(2, operator.size, 3, dtype=torch.float64, device=device)
+    halves = operator.sides(11).mean_of_powers(x[:, :11], x[:, 11:], 3)
+    torch.testing.assert_close(torch.cat(halves, 1), operator.mean_of_powers(x, 3))
+    assert all(side.is_contiguous() for side in halves)  # fused Adam reads memory in order
+
+
+def test_gradient_of_two_halves():
+    sides = NormalisedAdjacency.of(made(), torch.float64).sides(11)
+    tables = [torch.randn(2, n, 3, dtype=torch.float64, requires_grad=True) for n in (11, 7)]
+    assert torch.autograd.gradcheck(lambda u, v: sides.mean_of_powers(u, v, 2), tables)
+    used = torch.autograd.grad(sides.mean_of_powers(*tables, 2)[0].sum(), tables)
+    assert all(gradient.abs().sum() > 0 for gradient in used)  # items too, through the users
+
+
 @pytest.mark.parametrize("kind", ["mf", "lightgcn"])
 def test_scores_are_inner_products_of_the_final_embeddings(kind, device):
     train = made(device=device)
