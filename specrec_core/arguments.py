@@ -8,19 +8,40 @@ from __future__ import annotations
 import math
 from typing import Any
 
-MODELS = ("mf", "lightgcn")
+GRAPH_MODELS = ("lightgcn", "sgl", "xsimgcl", "multi_lightgcn")
+NETWORK_MODELS = ("neumf", "multi_mf", "multi_lightgcn")
+MODELS = ("mf", "neumf", "multi_mf", *GRAPH_MODELS)
 PAIR_LOSSES = ("alignment", "logistic_alignment", "inner_product", "invariance")
-LOSSES = ("bpr", "bce", "mse", "sampled_softmax", *PAIR_LOSSES)
+LOSSES = ("bpr", "bce", "bce_mean", "mse", "sampled_softmax", *PAIR_LOSSES)
 TRANSFORMS = ("directspec", "directspec+")
 PENALTIES = ("uniformity", "barlow_twins", "vicreg", "log_determinant", "spectral_contrastive")
 REGULARIZERS = ("none", *TRANSFORMS, *PENALTIES)
 SHRINKS = ("official", "unit")
-L2_ON = ("tables", "rows")
-INITS = ("normal", "xavier")
+L2_ON = ("tables", "rows", "norms")
+REDUCTIONS = ("mean", "sum")
+VARIANTS = ("formula", "official")
+INITS = ("normal", "xavier", "xavier_normal", "xavier_sides")
 PROPAGATIONS = ("mean", "sum")
+SPLITTINGS = ("source", "8:1:1")
+NOISE_KINDS = ("added", "replaced")
 POSITIVES = ("interactions", "users")
 NEGATIVES = ("uniform", "popularity")
 OPTIMIZERS = ("adam", "sgd")
+CONTRASTS = ("sgl", "xsimgcl")
+OF_MODELS: dict[str, tuple[Any, tuple[str, ...]]] = {  # field: (default, models that use it)
+    "layers": (0, GRAPH_MODELS),
+    "propagation": ("mean", ("lightgcn", "sgl", "multi_lightgcn")),
+    "hidden": ((128, 64), ("neumf",)),
+    "dropout": (0.1, ("neumf",)),
+    "sets": (None, ("multi_mf", "multi_lightgcn")),
+    "width": (64, ("multi_mf", "multi_lightgcn")),
+    "contrast_weight": (None, CONTRASTS),
+    "contrast_temperature": (None, CONTRASTS),
+    "edge_dropout": (None, ("sgl",)),
+    "perturbation": (None, ("xsimgcl",)),
+    "contrast_layer": (None, ("xsimgcl",)),
+    "variant": ("formula", ("xsimgcl",)),
+}
 SELECTED_ON = ("ndcg", "recall", "precision", "hit", "mrr", "map")
 
 
@@ -90,3 +111,81 @@ def check_transform(settings: Any, loss: str) -> None:
             f"loss is {loss!r}: expected one without negatives ({', '.join(PAIR_LOSSES)}), as "
             f"regularizer {settings.regularizer!r} and shrink change the positives alone"
         )
+
+
+def check_model(settings: Any) -> None:
+    """ValueError unless a model has the settings that it needs, and none of another."""
+    chosen = settings.model
+    one_of("model", chosen, MODELS)
+    for name, (default, having) in OF_MODELS.items():
+        value = getattr(settings, name)
+        if chosen not in having and value != default:
+            raise ValueError(f"{name} is {value!r}, but model {chosen!r} has none: expected "
+                             f"{default!r}")  # fmt: skip
+        if chosen in having and value is None:
+            raise ValueError(f"{name} is None: model {chosen!r} needs a number")
+    one_of("propagation", settings.propagation, PROPAGATIONS)
+    one_of("init", settings.init, INITS)
+    one_of("variant", settings.variant, VARIANTS)
+    whole("layers", settings.layers, 1 if chosen in GRAPH_MODELS else 0)
+    if not settings.hidden:
+        raise ValueError("hidden is (): expected one or more widths")
+    for width in settings.hidden:
+        whole("hidden", width, 1)
+    whole("width", settings.width, 1)
+    between("dropout", settings.dropout, 0.0, 1.0)
+    if settings.sets is not None:
+        whole("sets", settings.sets, 1)
+    if chosen in CONTRASTS:
+        between("contrast_weight", settings.contrast_weight, 0.0, math.inf, ends=False)
+        between("contrast_temperature", settings.contrast_temperature, 0.0, math.inf, ends=False)
+    if chosen == "sgl":
+        between("edge_dropout", settings.edge_dropout, 0.0, 1.0, ends=False)
+    if chosen == "xsimgcl":
+        between("perturbation", settings.perturbation, 0.0, math.inf, ends=False)
+        whole("contrast_layer", settings.contrast_layer, 1)
+        if settings.contrast_layer > settings.layers:
+            raise ValueError(
+                f"contrast_layer is {settings.contrast_layer}: expected at most layers, "
+                f"{settings.layers}"
+            )
+    if settings.init == "xavier_sides" and chosen not in GRAPH_MODELS:
+        raise ValueError(f"init is 'xavier_sides': it is 'xavier' to model {chosen!r}")
+    if chosen in NETWORK_MODELS:
+        check_network(settings, settings.loss)
+
+
+def check_drop(drop: float, ramp: int | None, loss: str, reduction: str) -> None:
+    """ValueError unless the settings of `specrec_core.losses.SampleDrop` agree."""
+    between("drop", drop, 0.0, 1.0)
+    if not drop:
+        if ramp is not None:
+            raise ValueError(f"drop_ramp is {ramp!r}, but drop is 0: expected None")
+        return
+    if ramp is None:
+        raise ValueError("drop_ramp is None: expected the steps over which drop is reached")
+    whole("drop_ramp", ramp, 1)
+    if loss != "bpr" or reduction != "mean":
+        raise ValueError(
+            f"drop is {drop!r} for loss {loss!r} and reduction {reduction!r}: expected 0, or "
+            "'bpr' and 'mean'"
+        )
+
+
+def check_candidates(candidates: int, redraw: bool) -> None:
+    """ValueError unless the settings of a sampled evaluation agree."""
+    whole("candidates", candidates, 0)
+    if redraw and not candidates:
+        raise ValueError("redraw is True, but candidates is 0: nothing is drawn")
+
+
+def check_network(settings: Any, loss: str) -> None:
+    """ValueError for what makes no sense where the score is a network of the rows."""
+    if loss in PAIR_LOSSES:
+        raise ValueError(f"loss is {loss!r}: expected one of scores, which a network gives")
+    for name, default in (("regularizer", "none"), ("normalised", False), ("shrink", 0.0)):
+        value = getattr(settings, name)
+        if value != default:
+            raise ValueError(
+                f"{name} is {value!r}: expected {default!r} where the score is a network"
+            )

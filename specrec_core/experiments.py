@@ -21,13 +21,15 @@ import numpy as np
 import scipy
 import torch
 
-from specrec_core import catalogue, datasets, records, spectra
+from specrec_core import catalogue, datasets, memory, records, spectra
+from specrec_core.building import build, interactions
 from specrec_core.evaluation import evaluate, popularity_groups
 from specrec_core.interactions import Interactions
 from specrec_core.item_metrics import head_and_tail, spike_metrics
-from specrec_core.models import MF, LightGCN
+from specrec_core.models import MF, generator
 from specrec_core.records import Experiment, Record, one_of
 from specrec_core.regularizers import Regularizer
+from specrec_core.sampled_evaluation import SampledEvaluation
 from specrec_core.studies import Study, measure
 from specrec_core.training import History, fit, track_spectra
 
@@ -92,23 +94,19 @@ def run(
     ------
     ValueError
         If the data at hand is not of the version that the experiment names.
+    MemoryError
+        If the replicas that train at once need more memory than there is; it says how much.
     """
     one_of("profile", profile, catalogue.PROFILES)
     if isinstance(experiment, Study):
         if device != "cpu":
             print(f"{experiment.kind} is a study: it runs on the CPU, not on {device}", flush=True)
         return _studied(experiment, profile, progress)
-    data = datasets.load(
-        experiment.dataset, validation=experiment.validation, seed=experiment.split_seed
-    )
-    if data.version != experiment.version:
-        raise ValueError(
-            f"experiment wants {experiment.dataset} {experiment.version!r}, but the data at hand "
-            f"is {data.version!r}: define the experiment anew for this version"
-        )
+    data = interactions(experiment)
     where = torch.device(device)
     if together is None:
         together = len(experiment.seeds) if where.type == "cuda" else 1
+    memory.check(experiment, data.statistics, where, min(together, len(experiment.seeds)))
     parts = [
         _run_replicas(experiment, data, experiment.seeds[i : i + together], where, progress)
         for i in range(0, len(experiment.seeds), together)
@@ -149,24 +147,6 @@ def _studied(study: Study, profile: str, progress: bool) -> Record:
     )
 
 
-def build(experiment: Experiment, data: Interactions, seeds: Sequence[int], device: Any) -> MF:
-    """The untrained model of an experiment, one replica per seed."""
-    e = experiment
-    if e.model == "lightgcn":
-        train = data.csr("train", device)
-        return LightGCN(
-            train,
-            e.dim,
-            layers=e.layers,
-            propagation=e.propagation,
-            seeds=seeds,
-            init=e.init,
-            init_std=e.init_std,
-        )
-    sizes = data.n_users, data.n_items
-    return MF(*sizes, e.dim, seeds=seeds, init=e.init, init_std=e.init_std).to(device)
-
-
 def train(
     experiment: Experiment,
     data: Interactions,
@@ -195,6 +175,9 @@ def train(
         decay=e.decay,
         l2=e.l2,
         l2_on=e.l2_on,
+        reduction=e.reduction,
+        drop=e.drop,
+        drop_ramp=e.drop_ramp,
         batch_size=e.batch_size,
         drop_last=e.drop_last,
         epochs=e.epochs,
@@ -202,6 +185,8 @@ def train(
         negative_distribution=e.negative_distribution,
         positives=e.positives,
         metric=e.metric,
+        candidates=e.candidates,
+        redraw=e.redraw,
         evaluate_every=e.evaluate_every,
         patience=e.patience,
         select="best" if e.validation else "last",
@@ -228,17 +213,27 @@ def _run_replicas(
         score, truth, seen, k=CUTS, conventions=CONVENTIONS, item_groups=groups
     ).mean
     measured.update(head_and_tail(score, truth, seen, data.item_popularity, k=CUTS))
+    if experiment.candidates:
+        sampled = SampledEvaluation(truth, seen, experiment.candidates)
+        draws = [generator(seed, "candidates test", device) for seed in seeds]
+        short = sampled.evaluate(score, draws, k=CUTS, conventions=CONVENTIONS[:1]).mean
+        kind = f"[uni{experiment.candidates}]@"
+        measured.update({name.replace("@", kind): short[name] for name in short})
     metrics = {name: value.tolist() for name, value in measured.items()}
-    for side in ("users", "items", "scores"):
-        metrics[f"effective rank of {side}"] = [
-            float(spectra.effective_rank(torch.tensor(s, dtype=torch.float64)))
-            for s in spectrum[side]
-        ]
+    for side, per_seed in spectrum.items():
+        if side.startswith("initial "):
+            continue
+        values = [torch.tensor(s, dtype=torch.float64) for s in per_seed]
+        metrics[f"effective rank of {side}"] = [float(spectra.effective_rank(s)) for s in values]
+        if experiment.sets or experiment.model == "neumf":
+            abundance = [float(spectra.information_abundance(s)) for s in values]
+            metrics[f"information abundance of {side}"] = abundance
     with torch.no_grad():
         users, items = model()
+    if model.inner_product:
         alignment = spectra.popularity_alignment(users, items, data.item_popularity)
-    metrics["alignment with popularity"] = alignment.tolist()
-    metrics.update(spike_metrics(items, data.item_popularity))
+        metrics["alignment with popularity"] = alignment.tolist()
+    metrics.update(spike_metrics(model.tables()["items"], data.item_popularity))
     if experiment.validation:
         best = f"validation {experiment.metric}"
         metrics[best] = [max(series) for series in history.values[best]]
@@ -247,13 +242,10 @@ def _run_replicas(
 
 @torch.no_grad()
 def _spectra(model: MF) -> dict[str, list[list[float]]]:
-    """Singular values of both final tables and of the scores, to six digits."""
-    users, items = model()
-    values = {
-        "users": spectra.singular_values(users),
-        "items": spectra.singular_values(items),
-        "scores": spectra.product_singular_values(users, items),
-    }
+    """Singular values of the tables, and of the scores where those are a product; six digits."""
+    values = {side: spectra.singular_values(table) for side, table in model.tables().items()}
+    if model.inner_product:
+        values["scores"] = spectra.product_singular_values(*model())
     return {side: _rounded(s.tolist()) for side, s in values.items()}
 
 

@@ -43,7 +43,7 @@ def recommend(
         chunk = users[start : start + size]
         scores = score(chunk)
         _check_scores(scores, (len(chunk), seen.shape[1]), users.device)
-        row, item = _entries(seen, chunk)
+        row, item = entries(seen, chunk)
         masked = row * seen.shape[1] + item
         flat = scores.contiguous().flatten(1)
         kept = flat[:, masked]  # flat may be the caller's own memory: left as it was found
@@ -88,7 +88,7 @@ def top_items(scores: Tensor, k: int) -> Tensor:
 def contains(matrix: CSR, rows: Tensor, columns: Tensor) -> Tensor:
     """Whether ``(rows[b], columns[*, b, j])`` is an entry; column −1 never is."""
     n_columns = matrix.shape[1]
-    position, column = _entries(matrix, rows)
+    position, column = entries(matrix, rows)
     keys = position * n_columns + column
     wanted = torch.arange(len(rows), device=rows.device).unsqueeze(-1) * n_columns + columns
     nearest = torch.searchsorted(keys, wanted).clamp(max=len(keys) - 1)
@@ -111,7 +111,7 @@ def _first(values: Tensor, k: int) -> Tensor:
     return position
 
 
-def _entries(matrix: CSR, rows: Tensor) -> tuple[Tensor, Tensor]:
+def entries(matrix: CSR, rows: Tensor) -> tuple[Tensor, Tensor]:
     """Entries of ``rows``, in order: position in ``rows`` and column id of each."""
     start, end = matrix.offsets[rows], matrix.offsets[rows + 1]
     position = torch.repeat_interleave(end - start)

@@ -18,28 +18,31 @@ import json
 import math
 import operator
 import os
-import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from specrec_core.arguments import (
-    INITS,
     L2_ON,
     LOSSES,
-    MODELS,
     NEGATIVES,
+    NOISE_KINDS,
     OPTIMIZERS,
     POSITIVES,
-    PROPAGATIONS,
+    REDUCTIONS,
+    SPLITTINGS,
     between,
+    check_candidates,
+    check_drop,
     check_metric,
+    check_model,
     check_regularizer,
     check_transform,
     one_of,
     whole,
 )
+from specrec_core.json_files import write_json
 from specrec_core.studies import Study, digest
 
 PUBLISHED = Path(__file__).resolve().parents[1] / "book" / "results"
@@ -66,9 +69,17 @@ class Experiment:
         Share of each user's training interactions held out for selection, and the seed of that
         split. The split is the same for every seed of the experiment. With ``validation=0`` all
         of them train, nothing is selected and every replica keeps the last epoch.
+    splitting
+        ``source`` is the split of the data set; ``8:1:1`` draws one of all its interactions from
+        ``split_seed``, see `specrec_core.splitting`.
+    noise, noise_kind
+        Random interactions planted in train, as a share of it, and whether they are ``added`` or
+        have ``replaced`` others; see `specrec_core.noise`.
     model, dim, layers, propagation
-        Encoder, embedding dimension, propagation layers and their ``mean`` or ``sum``
-        (``lightgcn`` only).
+        Encoder, embedding dimension, and of graph models the layers and their ``mean`` or ``sum``.
+    hidden, dropout; sets, width; contrast_weight … variant
+        Of ``neumf``; of the ``multi_`` models (`specrec_core.neural`); of ``sgl`` and ``xsimgcl``
+        (`specrec_core.contrastive`), to whom all but ``variant`` must be given.
     loss, negatives, negative_distribution, positives
         Training loss; negatives per positive; how they and the positives are drawn.
     regularizer, strength, temperature, temperature_unrelated, self_similarity
@@ -78,11 +89,18 @@ class Experiment:
     optimizer, learning_rate, decay, l2, l2_on, init, init_std
         The rate is multiplied by ``decay`` after each epoch. ``l2`` multiplies half the squared
         norm, per positive, of the rows gathered for a batch: of the ``tables``, or the ``rows``
-        that the loss sees. ``init_std`` is the standard deviation of the normal initialisation.
+        that the loss sees; with ``norms`` it multiplies `specrec_core.losses.norms` instead.
+        ``init_std`` is the standard deviation of the normal initialisation.
+    reduction, drop, drop_ramp
+        Losses are a ``mean`` or a ``sum`` over the positives of a batch; share of a batch that is
+        dropped in the end, and steps until then (`specrec_core.losses.SampleDrop`).
     batch_size, drop_last, epochs, evaluate_every, patience, metric
         Budget, and the early stop: a replica stops after ``patience`` evaluations without a
         better validation ``metric``, and keeps its best epoch. ``drop_last`` leaves out the last
         batch of an epoch where it is smaller than the others.
+    candidates, redraw
+        Select among that many sampled items per validation item (`SampledEvaluation`), drawn anew
+        at each evaluation or once; 0: among all items. Tests then have both.
     seeds
         One replica each.
     """
@@ -121,49 +139,68 @@ class Experiment:
     init: str = "normal"
     propagation: str = "mean"
     drop_last: bool = False
+    splitting: str = "source"
+    noise: float = 0.0
+    noise_kind: str = "added"
+    hidden: tuple[int, ...] = (128, 64)
+    dropout: float = 0.1
+    sets: int | None = None
+    width: int = 64
+    contrast_weight: float | None = None
+    contrast_temperature: float | None = None
+    edge_dropout: float | None = None
+    perturbation: float | None = None
+    contrast_layer: int | None = None
+    variant: str = "formula"
+    reduction: str = "mean"
+    drop: float = 0.0
+    drop_ramp: int | None = None
+    candidates: int = 0
+    redraw: bool = False
 
     def __post_init__(self) -> None:
         # One value, one form: 1 and 1.0 must not give one experiment two names.
-        object.__setattr__(self, "seeds", tuple(operator.index(s) for s in self.seeds))
+        for name in ("seeds", "hidden"):
+            values = tuple(operator.index(s) for s in getattr(self, name))
+            object.__setattr__(self, name, values)
         for f in dataclasses.fields(self):
             value = getattr(self, f.name)
             if str(f.type).startswith("float") and value is not None:
                 object.__setattr__(self, f.name, float(value))
             if f.type == "bool" and not isinstance(value, bool):
                 raise ValueError(f"{f.name} is {value!r}: expected True or False")
-        one_of("model", self.model, MODELS)
         one_of("loss", self.loss, LOSSES)
         one_of("positives", self.positives, POSITIVES)
         one_of("negative_distribution", self.negative_distribution, NEGATIVES)
         one_of("optimizer", self.optimizer, OPTIMIZERS)
-        one_of("init", self.init, INITS)
-        one_of("propagation", self.propagation, PROPAGATIONS)
         one_of("l2_on", self.l2_on, L2_ON)
+        one_of("reduction", self.reduction, REDUCTIONS)
+        one_of("splitting", self.splitting, SPLITTINGS)
+        one_of("noise_kind", self.noise_kind, NOISE_KINDS)
+        check_model(self)
+        check_drop(self.drop, self.drop_ramp, self.loss, self.reduction)
+        check_candidates(self.candidates, self.redraw)
         check_regularizer(self)
         check_transform(self, self.loss)
         check_metric(self.metric)
         for name in ("dim", "epochs", "batch_size", "evaluate_every", "patience", "negatives"):
             whole(name, getattr(self, name), 1)
-        whole("layers", self.layers, 0)
         whole("split_seed", self.split_seed, 0)
         between("learning_rate", self.learning_rate, 0.0, math.inf, ends=False)
         between("l2", self.l2, 0.0, math.inf)
         between("init_std", self.init_std, 0.0, math.inf, ends=False)
         between("decay", self.decay, 0.0, math.inf, ends=False)
         between("validation", self.validation, 0.0, 1.0)
+        between("noise", self.noise, 0.0, 1.0)
         if not self.seeds or len(set(self.seeds)) != len(self.seeds):
             raise ValueError(f"seeds is {self.seeds}: expected one or more distinct integers")
-        if (self.model == "lightgcn") != (self.layers > 0):
-            raise ValueError(
-                f"layers is {self.layers} for model {self.model!r}: expected layers > 0 for "
-                "'lightgcn' and 0 for every other model"
-            )
         # What would not be used must not give one experiment two names.
         for name, default, used in (
-            ("propagation", "mean", self.model == "lightgcn"),
             ("init_std", 0.1, self.init == "normal"),
             ("l2_on", "tables", self.l2 > 0),
-            ("split_seed", 0, self.validation > 0),
+            ("noise_kind", "added", self.noise > 0),
+            ("validation", 0.1, self.splitting == "source"),
+            ("split_seed", 0, self.validation > 0 or self.noise > 0),
         ):
             if not used and getattr(self, name) != default:
                 raise ValueError(
@@ -261,22 +298,6 @@ def provenance(*found: Record) -> str:
         f"{line} · " + (f"record {names[0]}" if len(names) == 1 else f"{len(names)} records")
         for line, names in lines.items()
     )
-
-
-def write_json(path: Path, body: Any) -> Path:
-    """Write ``body`` as JSON to ``path`` through a temporary file in the same folder."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-", suffix=".part")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as out:
-            json.dump(body, out, indent=1, ensure_ascii=False, allow_nan=False)
-            out.write("\n")
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
-    return path
 
 
 def read(path: Path) -> Record:

@@ -20,18 +20,24 @@ from specrec_core import losses, spectra
 from specrec_core.arguments import (
     L2_ON,
     OPTIMIZERS,
+    REDUCTIONS,
     between,
+    check_candidates,
+    check_drop,
     check_metric,
+    check_network,
     check_transform,
     one_of,
     whole,
 )
 from specrec_core.evaluation import evaluate
 from specrec_core.interactions import Interactions
-from specrec_core.losses import OBJECTIVES
+from specrec_core.losses import OBJECTIVES, SampleDrop
 from specrec_core.models import MF, add_rows, clear_rows, gather, generator
 from specrec_core.progress import bar
 from specrec_core.regularizers import Regularizer
+from specrec_core.replicas import carry_state, check_finite, optimizer_of, restore
+from specrec_core.sampled_evaluation import SampledEvaluation
 from specrec_core.sampling import EpochSampler
 
 Callback = Callable[[int, MF], Mapping[str, Tensor]]
@@ -67,16 +73,13 @@ class History:
 
 
 def track_spectra(epoch: int, model: MF) -> dict[str, Tensor]:
-    """Callback: effective rank of the final embeddings of users and of items."""
+    """Callback: effective rank of the tables, those of the final embeddings of both sides first."""
     with torch.no_grad():
-        users, items = model()
         return {
-            "effective rank of users": spectra.effective_rank(
-                spectra.singular_values(users, method="gram")
-            ),
-            "effective rank of items": spectra.effective_rank(
-                spectra.singular_values(items, method="gram")
-            ),
+            f"effective rank of {name}": spectra.effective_rank(
+                spectra.singular_values(table, method="gram")
+            )
+            for name, table in model.tables().items()
         }
 
 
@@ -91,6 +94,9 @@ def fit(
     decay: float = 1.0,
     l2: float = 0.0,
     l2_on: str = "tables",
+    reduction: str = "mean",
+    drop: float = 0.0,
+    drop_ramp: int | None = None,
     batch_size: int = 1024,
     drop_last: bool = False,
     epochs: int = 100,
@@ -98,6 +104,8 @@ def fit(
     negative_distribution: str = "uniform",
     positives: str = "interactions",
     metric: str = "ndcg@10",
+    candidates: int = 0,
+    redraw: bool = False,
     evaluate_every: int = 1,
     patience: int = 10,
     select: str = "best",
@@ -148,15 +156,33 @@ def fit(
         raise ValueError(f"data ({data.name}) has validation pairs, of no use to select='last'")
     if drop_last and batch_size > data.train.nnz:
         raise ValueError(f"batch_size is {batch_size}: no batch is full, and drop_last is set")
+    one_of("reduction", reduction, REDUCTIONS)
+    check_drop(drop, drop_ramp, loss, reduction)
+    check_candidates(candidates, redraw)
+    if getattr(model, "reduction", reduction) != reduction:
+        raise ValueError(f"reduction is {reduction!r}, but that of the model is another")
     plain, needs_negatives = OBJECTIVES[loss]
     device = model.users.device
     train, truth = data.csr("train", device), data.csr(split, device)
     balance = (regularizer or Regularizer()).on(train)
     check_transform(balance, loss)
-    table_l2, row_l2 = (l2, 0.0) if l2_on == "tables" else (0.0, l2)
+    if not model.inner_product:
+        check_network(balance, loss)
+    if drop or not model.inner_product:
+        of_scores = SampleDrop(drop, drop_ramp or 1) if drop else losses.SCORE_LOSSES[loss]
+        plain = losses.of_scores(of_scores, None if model.inner_product else model.score)
+    sampled = SampledEvaluation(truth, train, candidates) if candidates else None
 
     def objective(u: Tensor, p: Tensor, n: Tensor) -> Tensor:
-        return plain(u, p, n) + (row_l2 * losses.l2(u, p, n) if row_l2 else 0.0)
+        value = plain(u, p, n) + (l2 * losses.l2(u, p, n) if l2 and l2_on == "rows" else 0.0)
+        return value * u.shape[-2] if reduction == "sum" else value
+
+    def shrink(rows: Tensor, batch: int) -> Tensor:
+        """The gradient of `losses.l2` or `losses.norms` by rows of a table, ``(R, *, d)``."""
+        if l2_on == "norms":
+            norms = torch.linalg.vector_norm(rows.flatten(1), dim=-1).clamp_min(1e-30)
+            return rows * (l2 / batch / norms).view(-1, *[1] * (rows.dim() - 1))
+        return rows * (l2 if reduction == "sum" else l2 / batch)
 
     def loss_of(rows: Sequence[Tensor], ids: Sequence[Tensor]) -> Tensor:
         return balance.loss(objective, rows, ids)
@@ -173,12 +199,17 @@ def fit(
     since_best = [0] * len(seeds)
     active = list(range(len(seeds)))
     streams = [generator(seed, "samples", device) for seed in seeds]
-    stepper = _optimizer(optimizer, model, learning_rate)
+    stepper = optimizer_of(optimizer, model, learning_rate)
 
     def look(epoch: int, mean_loss: Tensor) -> None:
         """Evaluate, remember the best tables, and drop the replicas that are to stop."""
         nonlocal active, streams, stepper, balance
-        score = evaluate(model.scorer(), truth, train, k=(cut,)).mean
+        if sampled is None:
+            score = evaluate(model.scorer(), truth, train, k=(cut,)).mean
+        else:
+            purpose = f"candidates {split}" + (f" {epoch}" if redraw else "")
+            draws = [generator(seed, purpose, device) for seed in model.seeds]
+            score = sampled.evaluate(model.scorer(), draws, k=(cut,)).mean
         seen = {f"{split} {metric}": score[metric], "loss": mean_loss}
         for callback in callbacks:
             seen.update(callback(epoch, model))
@@ -196,11 +227,12 @@ def fit(
             kept = torch.tensor(going, device=device)
             model.keep(kept)
             balance, before = balance.keep(kept), stepper
-            stepper = _optimizer(optimizer, model, learning_rate)
-            _carry_state(before, stepper, kept)
+            stepper = optimizer_of(optimizer, model, learning_rate)
+            carry_state(before, stepper, kept)
             streams = [streams[position] for position in going]
         active = [active[position] for position in going]
 
+    penalty = shrink if l2 and l2_on != "rows" else None
     started = time.perf_counter()
     look(0, torch.full((len(seeds),), torch.nan))
     title = f"fit {type(model).__name__} d={model.users.shape[-1]}"
@@ -209,9 +241,9 @@ def fit(
             trained = list(active)
             stepper.param_groups[0]["lr"] = learning_rate * decay ** (epoch - 1)
             step_losses = _epoch(
-                model, stepper, sampler, streams, loss_of, table_l2, batch_size, drop_last
+                model, stepper, sampler, streams, loss_of, penalty, batch_size, drop_last
             )
-            _check_finite(step_losses, model, epoch, learning_rate)
+            check_finite(step_losses, model, epoch, learning_rate)
             if epoch % evaluate_every == 0 or epoch == epochs:
                 look(epoch, step_losses.mean(-1))
                 steps.set_postfix_str(f"{metric} {max(best_value):.4f}, {len(active)} training")
@@ -221,7 +253,7 @@ def fit(
             started = now
             if not active:
                 break
-    _restore(model, seeds, best_tables)
+    restore(model, seeds, best_tables)
     return history
 
 
@@ -231,11 +263,12 @@ def _epoch(
     sampler: EpochSampler,
     streams: Sequence[torch.Generator],
     loss_of: Callable[[Sequence[Tensor], Sequence[Tensor]], Tensor],
-    l2: float,
+    penalty: Callable[[Tensor, int], Tensor] | None,
     batch_size: int,
     drop_last: bool,
 ) -> Tensor:
     """One pass over the samples; the loss of each replica at each step, ``(R, steps)``."""
+    model.new_epoch(streams)
     drawn = [sampler.epoch(stream) for stream in streams]
     users, items, negatives = (torch.stack(column) for column in zip(*drawn, strict=True))
     # One gradient for each table, kept from step to step: only rows of the batch are touched.
@@ -245,68 +278,23 @@ def _epoch(
     for start in range(0, samples, batch_size):
         batch = slice(start, start + batch_size)
         ids = ((0, users[:, batch]), (1, items[:, batch]), (1, negatives[:, batch]))
-        final = model()
+        final = model.training_pass()
         rows = [gather(final[side].detach(), i).requires_grad_() for side, i in ids]
-        per_replica = loss_of(rows, [i for _, i in ids])
-        for (side, i), gradient in zip(
-            ids,
-            torch.autograd.grad(per_replica.sum(), rows, materialize_grads=True),
-            strict=True,
-        ):
+        of_batch = loss_of(rows, [i for _, i in ids])
+        own = model.own_loss(final, [i for _, i in ids])
+        inputs = [*rows, *model.network()]
+        found = torch.autograd.grad(of_batch.sum(), inputs, materialize_grads=True)
+        for (side, i), gradient in zip(ids, found[:3], strict=True):
             add_rows(gradients[side], i, gradient)
-        model.pull_back(final, gradients)
-        if l2:  # the gradient of `losses.l2`, of the tables and not of what became of them
+        model.pull_back(final, gradients, own)
+        for parameter, gradient in zip(model.network(), found[3:], strict=True):
+            parameter.grad = gradient
+        if penalty:  # of the tables, and not of what became of them
             for side, i in ids:
                 table = (model.users, model.items)[side]
-                add_rows(table.grad, i, gather(table.detach(), i) * (l2 / rows[0].shape[-2]))
+                add_rows(table.grad, i, penalty(gather(table.detach(), i), rows[0].shape[-2]))
         stepper.step()
         for side, i in ids:
             clear_rows(gradients[side], i)
-        steps.append(per_replica.detach())
+        steps.append((of_batch if own is None else of_batch + own).detach())
     return torch.stack(steps, -1)
-
-
-def _optimizer(name: str, model: MF, learning_rate: float) -> torch.optim.Optimizer:
-    if name == "adam":
-        return torch.optim.Adam(model.parameters(), lr=learning_rate, fused=True)
-    if name == "sgd":
-        return torch.optim.SGD(model.parameters(), lr=learning_rate)
-    raise ValueError(f"optimizer is {name!r}: expected 'adam' or 'sgd'")
-
-
-def _carry_state(old: torch.optim.Optimizer, new: torch.optim.Optimizer, replicas: Tensor) -> None:
-    """Give ``new`` the part of ``old``'s state that belongs to the replicas that go on."""
-    pairs = zip(old.param_groups[0]["params"], new.param_groups[0]["params"], strict=True)
-    for before, after in pairs:
-        new.state[after] = {
-            key: value[replicas] if value.dim() == before.dim() else value
-            for key, value in old.state[before].items()
-        }
-
-
-def _check_finite(losses_of: Tensor, model: MF, epoch: int, learning_rate: float) -> None:
-    """FloatingPointError that names replica and step, unless losses and tables are finite."""
-    remedy = f"lower learning_rate (it is {learning_rate:g}) or raise l2"
-    bad = ~torch.isfinite(losses_of)
-    if bad.any():
-        replica, step = torch.nonzero(bad)[0].tolist()
-        raise FloatingPointError(
-            f"the replica of seed {model.seeds[replica]} diverged: its loss is "
-            f"{losses_of[replica, step].item()} at epoch {epoch}, step {step + 1} of "
-            f"{losses_of.shape[1]}; {remedy}"
-        )
-    for name, table in model.named_parameters():
-        whole_table = torch.isfinite(table).flatten(1).all(1)
-        if not whole_table.all():
-            seed = model.seeds[int((~whole_table).nonzero()[0])]
-            raise FloatingPointError(
-                f"the replica of seed {seed} diverged: its table of {name} is not finite after "
-                f"the last step, {losses_of.shape[1]}, of epoch {epoch}; {remedy}"
-            )
-
-
-def _restore(model: MF, seeds: Sequence[int], best: Sequence[Mapping[str, Tensor]]) -> None:
-    """Put every replica back, stopped or not, at its best epoch."""
-    for key in best[0]:
-        setattr(model, key, torch.nn.Parameter(torch.stack([tables[key] for tables in best])))
-    model.seeds = tuple(seeds)
