@@ -77,7 +77,8 @@ def needed(
         "step": count * step,
         "evaluation": evaluation,
         # Singular values: a table of each side in double precision, and the work of its SVD.
-        "spectra": 3 * count * max(users, items) * columns * 8 + 4 * columns**2 * 8,
+        "spectra": 3 * count * (users + items) * columns * 8
+        + 4 * count * min(max(users, items), columns) ** 2 * 8,
     }
     # Step, evaluation and spectra follow one another.
     passing = max(parts[name] for name in ("step", "evaluation", "spectra"))
