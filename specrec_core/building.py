@@ -19,7 +19,7 @@ def interactions(experiment: Experiment) -> Interactions:
     ValueError if those at hand are not of the version that the experiment names.
     """
     e = experiment
-    again = e.splitting != "source"
+    again = e.test_split != "source"
     data = datasets.load(e.dataset, validation=0.0 if again else e.validation, seed=e.split_seed)
     if data.version != e.version:
         raise ValueError(

@@ -176,8 +176,10 @@ def info_nce(
     ``among (*, n)`` truth values → ``(*, B)``. The norm of its gradient by a unit row is at most
     2 / τ.
     """
-    logits = unit(anchors) @ unit(keys).mT / temperature
-    own = logits.gather(-1, which.unsqueeze(-1)).squeeze(-1)
+    anchors, keys = unit(anchors) / temperature, unit(keys)
+    logits = anchors @ keys.mT
+    # Not picked from the logits: that would cost another pass over them in the backward.
+    own = (anchors * keys.take_along_dim(which.unsqueeze(-1), -2)).sum(-1)
     if among is not None:
         logits = logits.masked_fill(~among.unsqueeze(-2), -torch.inf)
     return logits.logsumexp(-1) - own

@@ -30,11 +30,12 @@ class Network(MF):
     inner_product = False
 
     def network(self) -> list[nn.Parameter]:
-        return [p for name, p in self.named_parameters() if name not in ("users", "items")]
+        return [self.get_parameter(name) for name in self._names]
 
     def _linear(self, name: str, shape: tuple[int, ...], fan: int, dtype: torch.dtype) -> None:
         """A parameter ``(R, *shape)``, uniform in ±1/√fan: the default of torch.nn.Linear."""
         draws = [torch.rand(shape, generator=generator(s, name), dtype=dtype) for s in self.seeds]
+        self._names = [*getattr(self, "_names", ()), name]
         bound = 1 / math.sqrt(fan)
         self.register_parameter(name, nn.Parameter((2 * torch.stack(draws) - 1) * bound))
 

@@ -31,7 +31,7 @@ from specrec_core.arguments import (
     OPTIMIZERS,
     POSITIVES,
     REDUCTIONS,
-    SPLITTINGS,
+    TEST_SPLITS,
     between,
     check_candidates,
     check_drop,
@@ -69,7 +69,7 @@ class Experiment:
         Share of each user's training interactions held out for selection, and the seed of that
         split. The split is the same for every seed of the experiment. With ``validation=0`` all
         of them train, nothing is selected and every replica keeps the last epoch.
-    splitting
+    test_split
         ``source`` is the split of the data set; ``8:1:1`` draws one of all its interactions from
         ``split_seed``, see `specrec_core.splitting`.
     noise, noise_kind
@@ -92,8 +92,8 @@ class Experiment:
         that the loss sees; with ``norms`` it multiplies `specrec_core.losses.norms` instead.
         ``init_std`` is the standard deviation of the normal initialisation.
     reduction, drop, drop_ramp
-        Losses are a ``mean`` or a ``sum`` over the positives of a batch; share of a batch that is
-        dropped in the end, and steps until then (`specrec_core.losses.SampleDrop`).
+        Losses (not penalties) are a ``mean`` or a ``sum`` over the positives of a batch; share of a
+        batch dropped in the end, and steps until then (`specrec_core.losses.SampleDrop`).
     batch_size, drop_last, epochs, evaluate_every, patience, metric
         Budget, and the early stop: a replica stops after ``patience`` evaluations without a
         better validation ``metric``, and keeps its best epoch. ``drop_last`` leaves out the last
@@ -139,7 +139,7 @@ class Experiment:
     init: str = "normal"
     propagation: str = "mean"
     drop_last: bool = False
-    splitting: str = "source"
+    test_split: str = "source"
     noise: float = 0.0
     noise_kind: str = "added"
     hidden: tuple[int, ...] = (128, 64)
@@ -175,7 +175,7 @@ class Experiment:
         one_of("optimizer", self.optimizer, OPTIMIZERS)
         one_of("l2_on", self.l2_on, L2_ON)
         one_of("reduction", self.reduction, REDUCTIONS)
-        one_of("splitting", self.splitting, SPLITTINGS)
+        one_of("test_split", self.test_split, TEST_SPLITS)
         one_of("noise_kind", self.noise_kind, NOISE_KINDS)
         check_model(self)
         check_drop(self.drop, self.drop_ramp, self.loss, self.reduction)
@@ -199,7 +199,7 @@ class Experiment:
             ("init_std", 0.1, self.init == "normal"),
             ("l2_on", "tables", self.l2 > 0),
             ("noise_kind", "added", self.noise > 0),
-            ("validation", 0.1, self.splitting == "source"),
+            ("validation", 0.1, self.test_split == "source"),
             ("split_seed", 0, self.validation > 0 or self.noise > 0),
         ):
             if not used and getattr(self, name) != default:

@@ -174,15 +174,15 @@ def fit(
     sampled = SampledEvaluation(truth, train, candidates) if candidates else None
 
     def objective(u: Tensor, p: Tensor, n: Tensor) -> Tensor:
-        value = plain(u, p, n) + (l2 * losses.l2(u, p, n) if l2 and l2_on == "rows" else 0.0)
-        return value * u.shape[-2] if reduction == "sum" else value
+        value = plain(u, p, n) * (u.shape[-2] if reduction == "sum" else 1)
+        return value + (l2 * losses.l2(u, p, n) if l2 and l2_on == "rows" else 0.0)
 
     def shrink(rows: Tensor, batch: int) -> Tensor:
         """The gradient of `losses.l2` or `losses.norms` by rows of a table, ``(R, *, d)``."""
         if l2_on == "norms":
             norms = torch.linalg.vector_norm(rows.flatten(1), dim=-1).clamp_min(1e-30)
             return rows * (l2 / batch / norms).view(-1, *[1] * (rows.dim() - 1))
-        return rows * (l2 if reduction == "sum" else l2 / batch)
+        return rows * (l2 / batch)
 
     def loss_of(rows: Sequence[Tensor], ids: Sequence[Tensor]) -> Tensor:
         return balance.loss(objective, rows, ids)

@@ -26,7 +26,7 @@ def experiment(**changes):
 
 @pytest.mark.parametrize("model", list(MODELS))
 def test_every_model_leaves_a_record(model, tmp_path):
-    e = experiment(model=model, splitting="8:1:1", candidates=20, noise=0.1, **MODELS[model])
+    e = experiment(model=model, test_split="8:1:1", candidates=20, noise=0.1, **MODELS[model])
     record = experiments.run(e, progress=False)
     assert records.read(record.save(tmp_path)).metrics == record.metrics
     assert all(len(values) == 2 for values in record.metrics.values())
@@ -45,7 +45,7 @@ def test_every_model_leaves_a_record(model, tmp_path):
 
 
 def test_the_data_of_an_experiment_are_split_and_planted():
-    data = interactions(experiment(splitting="8:1:1", noise=0.25, split_seed=3))
+    data = interactions(experiment(test_split="8:1:1", noise=0.25, split_seed=3))
     assert isinstance(data, NoisyInteractions)
     assert data.version == f"{catalogue.SYNTHETIC}, split 8:1:1, 0.25 of train noise, added"
     assert data.noise.nnz == int(0.25 * (data.train.nnz - data.noise.nnz))

@@ -190,7 +190,7 @@ def test_a_model_needs_its_settings_and_refuses_those_of_others(model):
 
 def test_settings_of_the_protocol_name_an_experiment_or_are_refused(tmp_path):
     others = dict(
-        splitting="8:1:1", noise=0.1, reduction="sum", candidates=100, init="xavier_normal",
+        test_split="8:1:1", noise=0.1, reduction="sum", candidates=100, init="xavier_normal",
         loss="bce_mean",
     )  # fmt: skip
     names = {experiment(**{k: v}).name for k, v in others.items()} | {experiment().name}
@@ -204,7 +204,7 @@ def test_settings_of_the_protocol_name_an_experiment_or_are_refused(tmp_path):
         (dict(redraw=True), "redraw"),
         (dict(drop_ramp=5), "drop_ramp"),
         (dict(drop=0.1), "drop_ramp"),
-        (dict(splitting="8:1:1", validation=0.2), "validation"),
+        (dict(test_split="8:1:1", validation=0.2), "validation"),
         (dict(init="xavier_sides"), "init"),
         (dict(model="neumf", loss="alignment"), "loss"),
         (dict(model="multi_mf", sets=2, normalised=True), "normalised"),
