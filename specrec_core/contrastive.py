@@ -96,13 +96,21 @@ class SGL(Contrastive):
 
     def own_loss(self, final: tuple[Tensor, Tensor], ids: Sequence[Tensor]) -> Tensor:
         first, second = (self.view(adjacency) for adjacency in self.views)
-        terms = [
-            info_nce(gather(one, which), other, which, self.contrast_temperature)
-            for one, other, which in zip(first, second, ids[:2], strict=True)
-        ]
-        total = terms[0] + terms[1]
-        total = total.sum(-1) if self.reduction == "sum" else total.mean(-1)
-        return self.contrast_weight * total
+        batch = ids[0].shape[-1]
+        total: Tensor | float = 0.0
+        for one, other, which in zip(first, second, ids[:2], strict=True):
+            n = one.shape[1]
+            if batch < n:
+                terms = info_nce(gather(one, which), other, which, self.contrast_temperature)
+            else:  # every node once, as often as it is in the batch, is less work
+                every = torch.arange(n, device=which.device).expand(len(one), n)
+                counts = one.new_zeros(len(one), n).scatter_add_(
+                    1, which, torch.ones_like(which, dtype=one.dtype)
+                )
+                terms = counts * info_nce(one, other, every, self.contrast_temperature)
+            total = total + terms.sum(-1)
+        assert isinstance(total, Tensor)
+        return self.contrast_weight * (total if self.reduction == "sum" else total / batch)
 
 
 class XSimGCL(Contrastive):

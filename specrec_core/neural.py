@@ -146,9 +146,10 @@ class NeuMF(Network):
     def _drop(self, inputs: Tensor) -> Tensor:
         if not self.dropout:
             return inputs
-        shape = inputs.shape[1:]
-        draws = [torch.rand(shape, generator=s, device=inputs.device) for s in self.streams]
-        return inputs * (torch.stack(draws) >= self.dropout) / (1 - self.dropout)
+        kept = torch.empty_like(inputs)
+        for mask, stream in zip(kept, self.streams, strict=True):
+            mask.bernoulli_(1 - self.dropout, generator=stream)
+        return inputs * kept.div_(1 - self.dropout)
 
     @property
     def cells(self) -> int:

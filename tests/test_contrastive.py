@@ -96,15 +96,16 @@ def test_views_keep_the_share_of_edges(data):
     assert (graph.rows().diff() >= 0).all()
 
 
+@pytest.mark.parametrize("batch", [30, 55, 80])  # below, between and above the 60 and 50 nodes
 @pytest.mark.parametrize("reduction", ["mean", "sum"])
-def test_the_loss_of_sgl_is_that_of_the_authors_code(data, reduction):
+def test_the_loss_of_sgl_is_that_of_the_authors_code(data, reduction, batch):
     """BPR + EmbLoss's part aside: w · (InfoNCE of users + of positives), all nodes below it."""
     model = make("sgl", data, (0, 7), reduction=reduction)
     streams = [generator(s, "samples") for s in (0, 7)]
     again = [generator(s, "samples") for s in (0, 7)]
     model.new_epoch(streams)
     graphs = [thinned(data.csr("train"), 0.2, again) for _ in range(2)]
-    ids = [torch.randint(0, n, (2, 30), generator=generator(5, "ids")) for n in (60, 50)]
+    ids = [torch.randint(0, n, (2, batch), generator=generator(5, "ids")) for n in (60, 50)]
     got = model.own_loss(model.training_pass(), ids)
     for r in range(2):
         views = []
