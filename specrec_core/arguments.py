@@ -8,10 +8,12 @@ from __future__ import annotations
 import math
 from typing import Any
 
-MODELS = ("mf", "lightgcn")
+GRAPH_MODELS = ("lightgcn", "sgl", "xsimgcl", "multi_lightgcn")
+NETWORK_MODELS = ("neumf", "multi_mf", "multi_lightgcn")
+MODELS = ("mf", "neumf", "multi_mf", *GRAPH_MODELS)
 PAIR_LOSSES = ("alignment", "logistic_alignment", "inner_product", "invariance")
 SIGMOID_LOSSES = ("mse_sigmoid", "bce_sigmoid")  # of what a sigmoid makes of the scores
-SCORE_LOSSES = ("bpr", "bce", "mse", "sampled_softmax", *SIGMOID_LOSSES)
+SCORE_LOSSES = ("bpr", "bce", "bce_mean", "mse", "sampled_softmax", *SIGMOID_LOSSES)
 LOSSES = (*SCORE_LOSSES, *PAIR_LOSSES)
 WEIGHTED_LOSSES = ("bpr", "bce", "mse_sigmoid")
 TRANSFORMS = ("directspec", "directspec+")
@@ -20,14 +22,31 @@ REGULARIZERS = ("none", *TRANSFORMS, *PENALTIES, "spectral_norm")
 SHRINKS = ("official", "unit")
 SPECTRAL_VARIANTS = ("paper", "official")
 ACTIVATIONS = ("none", "sigmoid")
-L2_ON = ("tables", "rows", "whole")
+L2_ON = ("tables", "rows", "whole", "norms")
 REDUCTIONS = ("mean", "sum")
-TEST_SPLITS = ("source", "equal exposure")
-INITS = ("normal", "xavier")
+TEST_SPLITS = ("source", "equal exposure", "8:1:1")
+NOISE_KINDS = ("added", "replaced")
+VARIANTS = ("formula", "official")
+INITS = ("normal", "xavier", "xavier_normal", "xavier_sides")
 PROPAGATIONS = ("mean", "sum")
 POSITIVES = ("interactions", "users", "user chunks")
 NEGATIVES = ("uniform", "popularity")
 OPTIMIZERS = ("adam", "sgd")
+CONTRASTS = ("sgl", "xsimgcl")
+OF_MODELS: dict[str, tuple[Any, tuple[str, ...]]] = {  # field: (default, models that use it)
+    "layers": (0, GRAPH_MODELS),
+    "propagation": ("mean", ("lightgcn", "sgl", "multi_lightgcn")),
+    "hidden": ((128, 64), ("neumf",)),
+    "dropout": (0.1, ("neumf",)),
+    "sets": (None, ("multi_mf", "multi_lightgcn")),
+    "width": (64, ("multi_mf", "multi_lightgcn")),
+    "contrast_weight": (None, CONTRASTS),
+    "contrast_temperature": (None, CONTRASTS),
+    "edge_dropout": (None, ("sgl",)),
+    "perturbation": (None, ("xsimgcl",)),
+    "contrast_layer": (None, ("xsimgcl",)),
+    "variant": ("formula", ("xsimgcl",)),
+}
 DEBIASING: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     # name: (its settings in order, the losses it goes with)
     "none": ((), LOSSES),
@@ -39,7 +58,8 @@ DEBIASING: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "ipl": (("strength", "exponent"), SCORE_LOSSES),
     "invcf": (("popularity", "discrepancy", "both", "temperature"), ("sampled_softmax",)),
 }
-COMBINED = ("loss", "positives", "debias", "l2", "l2_on", "drop_last")  # see `check_combination`
+# The arguments of `check_combination`.
+COMBINED = ("loss", "positives", "debias", "l2", "l2_on", "drop_last", "drop")
 SELECTED_ON = ("ndcg", "recall", "precision", "hit", "mrr", "map")
 
 
@@ -120,7 +140,7 @@ def check_transform(settings: Any, loss: str) -> None:
 
 def activation_of(loss: str) -> str:
     """What a loss makes of the scores before it compares them: a ``sigmoid``, or ``none``."""
-    return "sigmoid" if loss in ("bce", *SIGMOID_LOSSES) else "none"
+    return "sigmoid" if loss in ("bce", "bce_mean", *SIGMOID_LOSSES) else "none"
 
 
 def check_debias(name: str, settings: tuple[float, ...]) -> None:
@@ -139,7 +159,14 @@ def check_debias(name: str, settings: tuple[float, ...]) -> None:
 
 
 def check_combination(
-    settings: Any, loss: str, positives: str, debias: str, l2: float, l2_on: str, drop_last: bool
+    settings: Any,
+    loss: str,
+    positives: str,
+    debias: str,
+    l2: float,
+    l2_on: str,
+    drop_last: bool,
+    drop: float = 0.0,
 ) -> None:
     """ValueError for a regularizer, loss, debiasing and way of drawing positives that disagree."""
     if loss not in DEBIASING[debias][1]:
@@ -162,6 +189,8 @@ def check_combination(
             )
         if settings.normalised or settings.shrink:
             raise ValueError(f"normalised and shrink: expected neither with {scored_only}")
+        if drop:
+            raise ValueError(f"drop is {drop!r}: expected 0 with {scored_only}")
     if chunks:
         if loss not in SCORE_LOSSES:
             raise ValueError(
@@ -173,3 +202,85 @@ def check_combination(
             raise ValueError(f"l2_on is {l2_on!r}: expected 'whole' with {scored_only}")
         if drop_last:
             raise ValueError(f"drop_last is True: expected False with {scored_only}")
+
+
+def check_model(settings: Any) -> None:
+    """ValueError unless a model has the settings that it needs, and none of another."""
+    chosen = settings.model
+    one_of("model", chosen, MODELS)
+    for name, (default, having) in OF_MODELS.items():
+        value = getattr(settings, name)
+        if chosen not in having and value != default:
+            raise ValueError(f"{name} is {value!r}, but model {chosen!r} has none: expected "
+                             f"{default!r}")  # fmt: skip
+        if chosen in having and value is None:
+            raise ValueError(f"{name} is None: model {chosen!r} needs a number")
+    one_of("propagation", settings.propagation, PROPAGATIONS)
+    one_of("init", settings.init, INITS)
+    one_of("variant", settings.variant, VARIANTS)
+    whole("layers", settings.layers, 1 if chosen in GRAPH_MODELS else 0)
+    if not settings.hidden:
+        raise ValueError("hidden is (): expected one or more widths")
+    for width in settings.hidden:
+        whole("hidden", width, 1)
+    whole("width", settings.width, 1)
+    between("dropout", settings.dropout, 0.0, 1.0)
+    if settings.sets is not None:
+        whole("sets", settings.sets, 1)
+    if chosen in CONTRASTS:
+        between("contrast_weight", settings.contrast_weight, 0.0, math.inf, ends=False)
+        between("contrast_temperature", settings.contrast_temperature, 0.0, math.inf, ends=False)
+    if chosen == "sgl":
+        between("edge_dropout", settings.edge_dropout, 0.0, 1.0, ends=False)
+    if chosen == "xsimgcl":
+        between("perturbation", settings.perturbation, 0.0, math.inf, ends=False)
+        whole("contrast_layer", settings.contrast_layer, 1)
+        if settings.contrast_layer > settings.layers:
+            raise ValueError(
+                f"contrast_layer is {settings.contrast_layer}: expected at most layers, "
+                f"{settings.layers}"
+            )
+    if settings.init == "xavier_sides" and chosen not in GRAPH_MODELS:
+        raise ValueError(f"init is 'xavier_sides': it is 'xavier' to model {chosen!r}")
+    if chosen in NETWORK_MODELS:
+        check_network(settings, settings.loss, settings.positives, settings.debias)
+
+
+def check_drop(drop: float, ramp: int | None, loss: str, reduction: str) -> None:
+    """ValueError unless the settings of `specrec_core.losses.SampleDrop` agree."""
+    between("drop", drop, 0.0, 1.0)
+    if not drop:
+        if ramp is not None:
+            raise ValueError(f"drop_ramp is {ramp!r}, but drop is 0: expected None")
+        return
+    if ramp is None:
+        raise ValueError("drop_ramp is None: expected the steps over which drop is reached")
+    whole("drop_ramp", ramp, 1)
+    if loss != "bpr" or reduction != "mean":
+        raise ValueError(
+            f"drop is {drop!r} for loss {loss!r} and reduction {reduction!r}: expected 0, or "
+            "'bpr' and 'mean'"
+        )
+
+
+def check_candidates(candidates: int, redraw: bool) -> None:
+    """ValueError unless the settings of a sampled evaluation agree."""
+    whole("candidates", candidates, 0)
+    if redraw and not candidates:
+        raise ValueError("redraw is True, but candidates is 0: nothing is drawn")
+
+
+def check_network(settings: Any, loss: str, positives: str, debias: str) -> None:
+    """ValueError for what makes no sense where the score is a network of the rows."""
+    if loss in PAIR_LOSSES:
+        raise ValueError(f"loss is {loss!r}: expected one of scores, which a network gives")
+    if positives == "user chunks":
+        raise ValueError(f"positives is {positives!r}: it needs scores that are inner products")
+    if debias != "none":
+        raise ValueError(f"debias is {debias!r}: expected 'none' where the score is a network")
+    for name, default in (("regularizer", "none"), ("normalised", False), ("shrink", 0.0)):
+        value = getattr(settings, name)
+        if value != default:
+            raise ValueError(
+                f"{name} is {value!r}: expected {default!r} where the score is a network"
+            )

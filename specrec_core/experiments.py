@@ -21,19 +21,20 @@ import numpy as np
 import scipy
 import torch
 
-from specrec_core import catalogue, datasets, records, spectra
-from specrec_core.arguments import activation_of
+from specrec_core import catalogue, datasets, memory, records, spectra
+from specrec_core.arguments import activation_of, one_of
+from specrec_core.building import build, interactions
 from specrec_core.corrections import Debiasing
 from specrec_core.evaluation import evaluate, popularity_groups
-from specrec_core.exposure import equal_exposure
 from specrec_core.interactions import Interactions
 from specrec_core.item_metrics import head_and_tail, spike_metrics
 from specrec_core.losses import unit
-from specrec_core.models import MF, LightGCN
+from specrec_core.models import MF, generator
 from specrec_core.popularity import popularity_metrics
 from specrec_core.ranking import Score, recommend
-from specrec_core.records import Experiment, Record, one_of
+from specrec_core.records import Experiment, Record
 from specrec_core.regularizers import Regularizer
+from specrec_core.sampled_evaluation import SampledEvaluation
 from specrec_core.studies import Study, measure
 from specrec_core.training import Callback, History, fit, track_popularity, track_spectra
 
@@ -99,16 +100,19 @@ def run(
     ------
     ValueError
         If the data at hand is not of the version that the experiment names.
+    MemoryError
+        If the replicas that train at once need more memory than there is; it says how much.
     """
     one_of("profile", profile, catalogue.PROFILES)
     if isinstance(experiment, Study):
         if device != "cpu":
             print(f"{experiment.kind} is a study: it runs on the CPU, not on {device}", flush=True)
         return _studied(experiment, profile, progress)
-    data = _load(experiment)
+    data = interactions(experiment)
     where = torch.device(device)
     if together is None:
         together = len(experiment.seeds) if where.type == "cuda" else 1
+    memory.check(experiment, data.statistics, where, min(together, len(experiment.seeds)))
     parts = [
         _run_replicas(experiment, data, experiment.seeds[i : i + together], where, progress)
         for i in range(0, len(experiment.seeds), together)
@@ -129,20 +133,6 @@ def run(
     )
 
 
-def _load(experiment: Experiment) -> Interactions:
-    """The data of an experiment, split; ValueError if they are of another version."""
-    e = experiment
-    data = datasets.load(e.dataset, validation=0.0)
-    if data.version != e.version:
-        raise ValueError(
-            f"experiment wants {e.dataset} {e.version!r}, but the data at hand "
-            f"is {data.version!r}: define the experiment anew for this version"
-        )
-    if e.test_split == "equal exposure":
-        data = equal_exposure(data, 0)
-    return data.holdout(e.validation, e.split_seed)
-
-
 def _studied(study: Study, profile: str, progress: bool) -> Record:
     found, seconds = measure(study, progress=progress)
     about = {k: v for k, v in found[0].data.items() if all(m.data.get(k) == v for m in found)}
@@ -161,24 +151,6 @@ def _studied(study: Study, profile: str, progress: bool) -> Record:
         versions=_versions("sklearn", "gensim"),
         data=about,
     )
-
-
-def build(experiment: Experiment, data: Interactions, seeds: Sequence[int], device: Any) -> MF:
-    """The untrained model of an experiment, one replica per seed."""
-    e = experiment
-    if e.model == "lightgcn":
-        train = data.csr("train", device)
-        return LightGCN(
-            train,
-            e.dim,
-            layers=e.layers,
-            propagation=e.propagation,
-            seeds=seeds,
-            init=e.init,
-            init_std=e.init_std,
-        )
-    sizes = data.n_users, data.n_items
-    return MF(*sizes, e.dim, seeds=seeds, init=e.init, init_std=e.init_std).to(device)
 
 
 def train(
@@ -218,6 +190,8 @@ def train(
         decay=e.decay,
         l2=e.l2,
         l2_on=e.l2_on,
+        drop=e.drop,
+        drop_ramp=e.drop_ramp,
         batch_size=e.batch_size,
         drop_last=e.drop_last,
         epochs=e.epochs,
@@ -225,6 +199,8 @@ def train(
         negative_distribution=e.negative_distribution,
         positives=e.positives,
         metric=e.metric,
+        candidates=e.candidates,
+        redraw=e.redraw,
         evaluate_every=e.evaluate_every,
         patience=e.patience,
         select="best" if e.validation else "last",
@@ -252,20 +228,30 @@ def _run_replicas(
         score, truth, seen, k=CUTS, conventions=CONVENTIONS, item_groups=groups
     ).mean
     measured.update(head_and_tail(score, truth, seen, data.item_popularity, k=CUTS))
+    if experiment.candidates:
+        sampled = SampledEvaluation(truth, seen, experiment.candidates)
+        draws = [generator(seed, "candidates test", device) for seed in seeds]
+        short = sampled.evaluate(score, draws, k=CUTS, conventions=CONVENTIONS[:1]).mean
+        kind = f"[uni{experiment.candidates}]@"
+        measured.update({name.replace("@", kind): short[name] for name in short})
     metrics = {name: value.tolist() for name, value in measured.items()}
     if experiment.normalised or experiment.loss == "alignment":
         # Trained on angles, tested on inner products: what angles would have given.
         by_angle = evaluate(cosine_scorer(model), truth, seen, k=CUTS).mean
         metrics |= {f"{n}, by cosine": v.tolist() for n, v in by_angle.items() if n in BY_COSINE}
-    for side in ("users", "items", "scores"):
-        metrics[f"effective rank of {side}"] = [
-            float(spectra.effective_rank(torch.tensor(s, dtype=torch.float64)))
-            for s in spectrum[side]
-        ]
+    for side, per_seed in spectrum.items():
+        if side.startswith("initial "):
+            continue
+        values = [torch.tensor(s, dtype=torch.float64) for s in per_seed]
+        metrics[f"effective rank of {side}"] = [float(spectra.effective_rank(s)) for s in values]
+        if experiment.sets or experiment.model == "neumf":
+            abundance = [float(spectra.information_abundance(s)) for s in values]
+            metrics[f"information abundance of {side}"] = abundance
     with torch.no_grad():
         users, items = model()
+    if model.inner_product:
         alignment = spectra.popularity_alignment(users, items, data.item_popularity)
-    metrics["alignment with popularity"] = alignment.tolist()
+        metrics["alignment with popularity"] = alignment.tolist()
     if experiment.positives == "user chunks":
         users_of = truth.degree().nonzero().squeeze(1)
         lists = recommend(score, users_of, seen, max(CUTS))
@@ -273,7 +259,7 @@ def _run_replicas(
             users, items, lists, data.item_popularity, data.n_users, activation_of(experiment.loss)
         )
         metrics |= {name: value.tolist() for name, value in popular.items()}
-    metrics.update(spike_metrics(items, data.item_popularity))
+    metrics.update(spike_metrics(model.tables()["items"], data.item_popularity))
     if experiment.validation:
         best = f"validation {experiment.metric}"
         metrics[best] = [max(series) for series in history.values[best]]
@@ -289,13 +275,10 @@ def cosine_scorer(model: MF) -> Score:
 
 @torch.no_grad()
 def _spectra(model: MF) -> dict[str, list[list[float]]]:
-    """Singular values of both final tables and of the scores, to six digits."""
-    users, items = model()
-    values = {
-        "users": spectra.singular_values(users),
-        "items": spectra.singular_values(items),
-        "scores": spectra.product_singular_values(users, items),
-    }
+    """Singular values of the tables, and of the scores where those are a product; six digits."""
+    values = {side: spectra.singular_values(table) for side, table in model.tables().items()}
+    if model.inner_product:
+        values["scores"] = spectra.product_singular_values(*model())
     return {side: _rounded(s.tolist()) for side, s in values.items()}
 
 

@@ -65,6 +65,11 @@ class NormalisedAdjacency:
     def _product(self, x: Tensor) -> Tensor:
         return _Rows(self.offsets, self.indices, self.values).product(x)
 
+    def times(self, x: Tensor) -> Tensor:
+        """Â x for ``x (*, n, d)``: all leading dimensions are columns of one product."""
+        columns = x.movedim(-2, 0).reshape(x.shape[-2], -1)
+        return (self @ columns).view(x.shape[-2], *x.shape[:-2], x.shape[-1]).movedim(0, -2)
+
     def mean_of_powers(self, x: Tensor, layers: int) -> Tensor:
         """(x + Âx + … + Â^L x) / (L + 1) for ``x (*, n, d)``, by Horner's rule."""
         if layers < 1:

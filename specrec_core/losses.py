@@ -7,6 +7,7 @@ dimension stays apart.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import torch
@@ -32,6 +33,17 @@ def bce(positive: Tensor, negative: Tensor) -> Tensor:
     """
     check_scores(positive, negative)
     return (F.softplus(-positive) + F.softplus(negative).sum(-1)).mean(-1)
+
+
+def bce_mean(positive: Tensor, negative: Tensor) -> Tensor:
+    """Binary cross-entropy, averaged over positives and negatives alike.
+
+    (Σ −ln σ(x_ui) + Σ −ln σ(−x_uj)) / (B + BN): `bce` divided by 1 + N. It is the loss of NeuMF
+    [he2017neural], as RecBole averages it [zhao2021recbole].
+
+    Shapes: ``positive (*, B)``, ``negative (*, B, N)`` → ``(*,)``.
+    """
+    return bce(positive, negative) / (1 + negative.shape[-1])
 
 
 def mse(positive: Tensor, negative: Tensor) -> Tensor:
@@ -156,6 +168,69 @@ def l2(*tables: Tensor) -> Tensor:
     return torch.stack(squares).sum(0) / (2 * batch)
 
 
+def norms(*tables: Tensor) -> Tensor:
+    """Frobenius norms of gathered rows, summed over tables and divided by the positives.
+
+    A norm and not its square, as RecBole's EmbLoss has it [zhao2021recbole].
+
+    Shapes: as of `l2` → ``(*,)``.
+    """
+    batch, leading = tables[0].shape[-2], tables[0].dim() - 2
+    return (
+        torch.stack([torch.linalg.vector_norm(t.flatten(leading), dim=-1) for t in tables]).sum(0)
+        / batch
+    )
+
+
+def info_nce(
+    anchors: Tensor,
+    keys: Tensor,
+    which: Tensor,
+    temperature: float,
+    among: Tensor | None = None,
+) -> Tensor:
+    """Contrastive loss of each anchor [oord2018representation].
+
+    −ln (exp(âᵀk̂_w / τ) / Σ_v exp(âᵀk̂_v / τ)), with rows of length 1: â of ``anchors``, k̂_w that
+    one of the ``keys`` which belongs to it. The sum is over all keys, or those ``among`` which to
+    tell it. It is not averaged over anchors: that is for the model to do.
+
+    Shapes: ``anchors (*, B, d)``, ``keys (*, n, d)``, ``which (*, B)`` positions among the keys,
+    ``among (*, n)`` truth values → ``(*, B)``. The norm of its gradient by a unit row is at most
+    2 / τ.
+    """
+    anchors, keys = unit(anchors) / temperature, unit(keys)
+    logits = anchors @ keys.mT
+    # Not picked from the logits: that would cost another pass over them in the backward.
+    own = (anchors * keys.take_along_dim(which.unsqueeze(-1), -2)).sum(-1)
+    if among is not None:
+        logits = logits.masked_fill(~among.unsqueeze(-2), -torch.inf)
+    return logits.logsumexp(-1) - own
+
+
+class SampleDrop:
+    """`bpr` of a batch without its largest terms, which noise is suspected to cause.
+
+    A reconstruction: the scaling paper [scaling2025] has a BPR_Drop, but no source gives its rule.
+    This follows earlier work of its author [he2024double]: of B terms −mean ln σ(x_ui − x_uj) the
+    ⌊(1 − ε)B⌋ smallest are averaged, each replica's own, and ε rises linearly from 0 to ``most``
+    over the first ``ramp`` steps.
+
+    Shapes: ``positive (*, B)``, ``negative (*, B, N)`` → ``(*,)``. A call is a step.
+    """
+
+    def __init__(self, most: float, ramp: int) -> None:
+        self.most, self.ramp, self.steps = most, ramp, 0
+
+    def __call__(self, positive: Tensor, negative: Tensor) -> Tensor:
+        check_scores(positive, negative)
+        share = self.most * min(1.0, self.steps / self.ramp)
+        self.steps += 1
+        terms = F.softplus(negative - positive.unsqueeze(-1)).mean(-1)
+        kept = max(1, math.floor((1 - share) * terms.shape[-1] + 1e-9))
+        return terms.topk(kept, largest=False).values.mean(-1)
+
+
 def check_pair(users: Tensor, items: Tensor) -> None:
     """ValueError unless both have one shape."""
     if users.shape != items.shape:
@@ -173,19 +248,26 @@ def check_scores(positive: Tensor, negative: Tensor) -> None:
         )
 
 
-def _of_scores(loss: Callable[[Tensor, Tensor], Tensor]) -> Objective:
-    return lambda u, p, n: loss((u * p).sum(-1), (u.unsqueeze(-2) * n).sum(-1))
+def of_scores(loss: ScoreLoss, score: ScoreOf | None = None) -> Objective:
+    """A loss of scores as one of rows; ``score`` is that of two broadcast rows, or the product."""
+    if score is None:
+        return lambda u, p, n: loss((u * p).sum(-1), (u.unsqueeze(-2) * n).sum(-1))
+    return lambda u, p, n: loss(score(u, p), score(u.unsqueeze(-2), n))
 
+
+ScoreLoss = Callable[[Tensor, Tensor], Tensor]
+"""Loss of ``positive (*, B)`` and ``negative (*, B, N)`` scores: ``(*,)``."""
+
+ScoreOf = Callable[[Tensor, Tensor], Tensor]
+"""Scores ``(R, *)`` of rows of users and items ``(R, *, d)``, which broadcast."""
 
 Objective = Callable[[Tensor, Tensor, Tensor], Tensor]
 """Loss of the gathered final embeddings ``u (R, B, d)``, ``p (R, B, d)``, ``n (R, B, N, d)``."""
 
-ScoreLoss = Callable[[Tensor, Tensor], Tensor]
-"""Loss of ``positive (R, B)`` and ``negative (R, B, N)``."""
-
 SCORE_LOSSES: dict[str, ScoreLoss] = {
     "bpr": bpr,
     "bce": bce,
+    "bce_mean": bce_mean,
     "mse": mse,
     "sampled_softmax": sampled_softmax,
     "mse_sigmoid": mse_sigmoid,
@@ -193,7 +275,7 @@ SCORE_LOSSES: dict[str, ScoreLoss] = {
 }
 
 OBJECTIVES: dict[str, tuple[Objective, bool]] = {  # name: (objective, does it use negatives?)
-    **{name: (_of_scores(loss), True) for name, loss in SCORE_LOSSES.items()},
+    **{name: (of_scores(loss), True) for name, loss in SCORE_LOSSES.items()},
     "logistic_alignment": (lambda u, p, n: logistic_alignment((u * p).sum(-1)), False),
     "alignment": (lambda u, p, n: alignment(u, p), False),
     "inner_product": (lambda u, p, n: inner_product(u, p), False),

@@ -2,7 +2,8 @@
 
 A model holds R replicas, one per seed, as the leading dimension of its tables: users
 ``(R, n_users, d)`` and items ``(R, n_items, d)``. Calling it gives the final embeddings of all
-users and items; a score is their inner product.
+users and items. Here a score is their inner product; `specrec_core.neural` has models whose score
+is a network of the two, `specrec_core.contrastive` models that add a loss of their own.
 """
 
 from __future__ import annotations
@@ -36,14 +37,16 @@ class MF(nn.Module):
     seeds
         One replica each; a replica's initial values depend on its own seed alone.
     init, init_std
-        ``normal`` with standard deviation ``init_std``; or ``xavier``, uniform in
-        ±√(6 / (rows + dim)), rows being those of the table: Xavier's, as the DirectSpec code has
-        it [peng2024balancing].
+        ``normal`` with standard deviation ``init_std``; ``xavier_normal``, with the standard
+        deviation √(2 / (rows + dim)); or ``xavier``, uniform in ±√(6 / (rows + dim)), rows being
+        those of the table: Xavier's [glorot2010understanding], as the DirectSpec code has it
+        [peng2024balancing].
     dtype
         Of the tables; float64 for tests.
     """
 
     own_tables = True  # the rows of `xavier` are those of one side, not of both together
+    inner_product = True  # a score is the inner product of what calling the model gives
 
     def __init__(
         self,
@@ -65,28 +68,70 @@ class MF(nn.Module):
             raise ValueError("seeds is empty: expected one seed per replica")
         self.seeds = tuple(seeds)
 
-        draw = torch.randn if init == "normal" else torch.rand
+        def table(side: str, rows: int) -> nn.Parameter:
+            both = not (self.own_tables or init == "xavier_sides")
+            fan = n_users + n_items if both else rows
+            return nn.Parameter(self._drawn(side, rows, dim, init, init_std, fan, dtype))
 
-        def table(rows: int, purpose: str) -> nn.Parameter:
-            draws = torch.stack(
-                [draw(rows, dim, generator=generator(s, purpose), dtype=dtype) for s in seeds]
-            )
-            if init == "normal":
-                return nn.Parameter(init_std * draws)
-            fan = dim + (rows if self.own_tables else n_users + n_items)
-            return nn.Parameter((2 * draws - 1) * math.sqrt(6 / fan))
+        self.users, self.items = table("users", n_users), table("items", n_items)
 
-        self.users = table(n_users, "users")
-        self.items = table(n_items, "items")
+    def _drawn(
+        self,
+        purpose: str,
+        rows: int,
+        dim: int,
+        init: str,
+        init_std: float,
+        fan: int,
+        dtype: torch.dtype,
+    ) -> Tensor:
+        """A table ``(R, rows, dim)``, each replica drawn from its seed; ``fan`` rows to Xavier."""
+        draw = torch.randn if init in ("normal", "xavier_normal") else torch.rand
+        draws = torch.stack(
+            [draw(rows, dim, generator=generator(s, purpose), dtype=dtype) for s in self.seeds]
+        )
+        if init == "normal":
+            return init_std * draws
+        if init == "xavier_normal":
+            return draws * math.sqrt(2 / (fan + dim))
+        return (2 * draws - 1) * math.sqrt(6 / (fan + dim))
 
     def forward(self) -> tuple[Tensor, Tensor]:
         """Final embeddings: users ``(R, n_users, d)``, items ``(R, n_items, d)``."""
         return self.users, self.items
 
-    def pull_back(self, final: tuple[Tensor, Tensor], gradients: Sequence[Tensor]) -> None:
+    def tables(self) -> dict[str, Tensor]:
+        """The tables whose spectra are of interest, by name: ``(R, n, ·)`` each."""
+        return dict(zip(("users", "items"), self(), strict=True))
+
+    def new_epoch(self, streams: Sequence[torch.Generator]) -> None:
+        """Prepare an epoch of training; draws come from ``streams``, one per replica."""
+
+    def training_pass(self) -> tuple[Tensor, Tensor]:
+        """The final embeddings of a training step, where they are not those of evaluation."""
+        return self()
+
+    def score(self, users: Tensor, items: Tensor) -> Tensor:
+        """Scores ``(R, *)`` of rows ``(R, *, d)``, which broadcast, in a training step."""
+        return (users * items).sum(-1)
+
+    def network(self) -> list[nn.Parameter]:
+        """What the score has of parameters beside the rows, ``(R, ·)`` each."""
+        return []
+
+    def own_loss(self, final: tuple[Tensor, Tensor], ids: Sequence[Tensor]) -> Tensor | None:
+        """What a model adds to the loss of a step, ``(R,)``, or None; ``ids`` are ``(R, B)``."""
+        return None
+
+    def pull_back(
+        self,
+        final: tuple[Tensor, Tensor],
+        gradients: Sequence[Tensor],
+        own_loss: Tensor | None = None,
+    ) -> None:
         """Set the gradients of the tables from those of the ``final`` embeddings.
 
-        ``final`` is what calling the model gave, ``gradients`` are ``(R, n_users, d)`` and
+        ``final`` is what `training_pass` gave, ``gradients`` are ``(R, n_users, d)`` and
         ``(R, n_items, d)``. Here the two are the same tensors, and nothing is copied.
         """
         self.users.grad, self.items.grad = gradients
@@ -110,7 +155,8 @@ class LightGCN(MF):
 
     E = (E₀ + ÂE₀ + … + Â^L E₀) / (L + 1), with Â of the training interactions alone. With
     ``propagation="sum"`` it is not divided, as in the DirectSpec code [peng2024balancing]; users
-    and items are one table to ``init="xavier"``.
+    and items are one table to ``init="xavier"``, and two to ``init="xavier_sides"``, as in RecBole
+    [zhao2021recbole].
     """
 
     own_tables = False
@@ -142,9 +188,17 @@ class LightGCN(MF):
             users, items = users * (self.layers + 1), items * (self.layers + 1)
         return users, items
 
-    def pull_back(self, final: tuple[Tensor, Tensor], gradients: Sequence[Tensor]) -> None:
+    def pull_back(
+        self,
+        final: tuple[Tensor, Tensor],
+        gradients: Sequence[Tensor],
+        own_loss: Tensor | None = None,
+    ) -> None:
         self.zero_grad(set_to_none=True)
-        torch.autograd.backward(final, gradients)
+        if own_loss is None:
+            torch.autograd.backward(final, gradients)
+        else:
+            torch.autograd.backward((*final, own_loss.sum()), (*gradients, None))
 
 
 def gather(tables: Tensor, ids: Tensor) -> Tensor:

@@ -15,36 +15,15 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import math
 import operator
 import os
-import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from specrec_core.arguments import (
-    COMBINED,
-    INITS,
-    L2_ON,
-    LOSSES,
-    MODELS,
-    NEGATIVES,
-    OPTIMIZERS,
-    POSITIVES,
-    PROPAGATIONS,
-    REDUCTIONS,
-    TEST_SPLITS,
-    between,
-    check_combination,
-    check_debias,
-    check_metric,
-    check_regularizer,
-    check_transform,
-    one_of,
-    whole,
-)
+from specrec_core import protocol
+from specrec_core.json_files import write_json
 from specrec_core.studies import Study, digest
 
 PUBLISHED = Path(__file__).resolve().parents[1] / "book" / "results"
@@ -73,14 +52,23 @@ class Experiment:
         of them train, nothing is selected and every replica keeps the last epoch.
     test_split
         Train and test of the ``source``; or moved before validation is carved, until items have
-        ``equal exposure`` in test (`specrec_core.exposure`, its seed 0).
+        ``equal exposure`` in test (`specrec_core.exposure`, its seed 0); or all interactions split
+        anew ``8:1:1``, drawn from ``split_seed`` (`specrec_core.splitting`).
+    noise, noise_kind
+        Random interactions planted in train, as a share of it, and whether they are ``added`` or
+        have ``replaced`` others; see `specrec_core.noise`.
     model, dim, layers, propagation
-        Encoder, embedding dimension, propagation layers and their ``mean`` or ``sum``
-        (``lightgcn`` only).
+        Encoder, embedding dimension, and of graph models the layers and their ``mean`` or ``sum``.
+    hidden, dropout; sets, width; contrast_weight … variant
+        Of ``neumf``; of the ``multi_`` models (`specrec_core.neural`); of ``sgl`` and ``xsimgcl``
+        (`specrec_core.contrastive`), to whom all but ``variant`` must be given.
     loss, reduction, negatives, negative_distribution, positives
         Training loss, a ``mean`` or a ``sum`` over the positives of a batch; negatives per
         positive; how they and the positives are drawn. With ``user chunks`` a batch is
         ``batch_size`` users with all their positives.
+    drop, drop_ramp
+        Share of a batch dropped in the end, and steps until then; see
+        `specrec_core.losses.SampleDrop`.
     regularizer, strength, temperature, temperature_unrelated, self_similarity
         What balances the spectrum, and how hard; see `specrec_core.regularizers.Regularizer`.
     spectral_variant, power_steps, detach_start; debias, debias_settings
@@ -90,12 +78,16 @@ class Experiment:
     optimizer, learning_rate, decay, l2, l2_on, init, init_std
         The rate is multiplied by ``decay`` after each epoch. ``l2`` multiplies half the squared
         norm, per positive, of the rows gathered for a batch: of the ``tables``, or the ``rows``
-        that the loss sees; or half that of the ``whole`` tables. ``init_std`` is the standard
-        deviation of the normal initialisation.
+        that the loss sees; or half that of the ``whole`` tables. With ``norms`` it multiplies
+        `specrec_core.losses.norms` instead. ``init_std`` is the standard deviation of the normal
+        initialisation.
     batch_size, drop_last, epochs, evaluate_every, patience, metric
         Budget, and the early stop: a replica stops after ``patience`` evaluations without a
         better validation ``metric``, and keeps its best epoch. ``drop_last`` leaves out the last
         batch of an epoch where it is smaller than the others.
+    candidates, redraw
+        Select among that many sampled items per validation item (`SampledEvaluation`), drawn anew
+        at each evaluation or once; 0: among all items. Tests then have both.
     seeds
         One replica each.
     """
@@ -141,10 +133,28 @@ class Experiment:
     debias: str = "none"
     debias_settings: tuple[float, ...] = ()
     test_split: str = "source"
+    noise: float = 0.0
+    noise_kind: str = "added"
+    hidden: tuple[int, ...] = (128, 64)
+    dropout: float = 0.1
+    sets: int | None = None
+    width: int = 64
+    contrast_weight: float | None = None
+    contrast_temperature: float | None = None
+    edge_dropout: float | None = None
+    perturbation: float | None = None
+    contrast_layer: int | None = None
+    variant: str = "formula"
+    drop: float = 0.0
+    drop_ramp: int | None = None
+    candidates: int = 0
+    redraw: bool = False
 
     def __post_init__(self) -> None:
         # One value, one form: 1 and 1.0 must not give one experiment two names.
-        object.__setattr__(self, "seeds", tuple(operator.index(s) for s in self.seeds))
+        for name in ("seeds", "hidden"):
+            values = tuple(operator.index(s) for s in getattr(self, name))
+            object.__setattr__(self, name, values)
         object.__setattr__(self, "debias_settings", tuple(map(float, self.debias_settings)))
         for f in dataclasses.fields(self):
             value = getattr(self, f.name)
@@ -152,49 +162,7 @@ class Experiment:
                 object.__setattr__(self, f.name, float(value))
             if f.type == "bool" and not isinstance(value, bool):
                 raise ValueError(f"{f.name} is {value!r}: expected True or False")
-        one_of("model", self.model, MODELS)
-        one_of("loss", self.loss, LOSSES)
-        one_of("positives", self.positives, POSITIVES)
-        one_of("negative_distribution", self.negative_distribution, NEGATIVES)
-        one_of("optimizer", self.optimizer, OPTIMIZERS)
-        one_of("init", self.init, INITS)
-        one_of("propagation", self.propagation, PROPAGATIONS)
-        one_of("l2_on", self.l2_on, L2_ON)
-        one_of("reduction", self.reduction, REDUCTIONS)
-        one_of("test_split", self.test_split, TEST_SPLITS)
-        check_regularizer(self)
-        check_transform(self, self.loss)
-        check_debias(self.debias, self.debias_settings)
-        check_combination(self, **{name: getattr(self, name) for name in COMBINED})
-        check_metric(self.metric)
-        for name in ("dim", "epochs", "batch_size", "evaluate_every", "patience", "negatives"):
-            whole(name, getattr(self, name), 1)
-        whole("layers", self.layers, 0)
-        whole("split_seed", self.split_seed, 0)
-        between("learning_rate", self.learning_rate, 0.0, math.inf, ends=False)
-        between("l2", self.l2, 0.0, math.inf)
-        between("init_std", self.init_std, 0.0, math.inf, ends=False)
-        between("decay", self.decay, 0.0, math.inf, ends=False)
-        between("validation", self.validation, 0.0, 1.0)
-        if not self.seeds or len(set(self.seeds)) != len(self.seeds):
-            raise ValueError(f"seeds is {self.seeds}: expected one or more distinct integers")
-        if (self.model == "lightgcn") != (self.layers > 0):
-            raise ValueError(
-                f"layers is {self.layers} for model {self.model!r}: expected layers > 0 for "
-                "'lightgcn' and 0 for every other model"
-            )
-        # What would not be used must not give one experiment two names.
-        for name, default, used in (
-            ("propagation", "mean", self.model == "lightgcn"),
-            ("init_std", 0.1, self.init == "normal"),
-            ("l2_on", "tables", self.l2 > 0),
-            ("split_seed", 0, self.validation > 0),
-        ):
-            if not used and getattr(self, name) != default:
-                raise ValueError(
-                    f"{name} is {getattr(self, name)!r}, but the other settings make no use of "
-                    f"it: expected {default!r}"
-                )
+        protocol.check(self)
 
     def definition(self) -> dict[str, Any]:
         """The canonical form: every field that has no default, and every one that differs."""
@@ -286,22 +254,6 @@ def provenance(*found: Record) -> str:
         f"{line} · " + (f"record {names[0]}" if len(names) == 1 else f"{len(names)} records")
         for line, names in lines.items()
     )
-
-
-def write_json(path: Path, body: Any) -> Path:
-    """Write ``body`` as JSON to ``path`` through a temporary file in the same folder."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-", suffix=".part")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as out:
-            json.dump(body, out, indent=1, ensure_ascii=False, allow_nan=False)
-            out.write("\n")
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
-    return path
 
 
 def read(path: Path) -> Record:

@@ -13,8 +13,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from specrec_core.arguments import NEGATIVES, POSITIVES, one_of
 from specrec_core.interactions import CSR
-from specrec_core.records import NEGATIVES, POSITIVES, one_of
 
 
 def positives_by_interaction(seen: CSR, generator: torch.Generator) -> tuple[Tensor, Tensor]:

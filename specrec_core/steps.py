@@ -30,7 +30,9 @@ class Objective:
     """Loss, its reduction, regularizer, debiasing and the L2 penalty of the rows it sees.
 
     With ``reduction="sum"`` the loss, and not the penalties, is multiplied by the number of
-    positives in the batch. The gradient of L2 of ``tables`` and ``whole`` is left to the steps.
+    positives in the batch. With ``drop`` the largest terms are left out (`losses.SampleDrop`); each
+    call is a step then. The gradient of L2 of tables is left to the steps, and so is what a model
+    adds to the loss.
     """
 
     loss: str
@@ -38,6 +40,7 @@ class Objective:
     debias: Debiasing
     reduction: str = "mean"
     row_l2: float = 0.0
+    drop: losses.SampleDrop | None = None
 
     def keep(self, replicas: Tensor) -> None:
         """Go on for the replicas at these positions alone."""
@@ -49,13 +52,20 @@ class Objective:
 
         def objective(u: Tensor, p: Tensor, n: Tensor) -> Tensor:
             if self.debias.name == "none":
-                value = losses.OBJECTIVES[self.loss][0](u, p, n)
+                value = self._plain(model)(u, p, n)
             else:
                 value = self.debias.loss(self.loss, model, Batch.of_rows((u, p, n), ids))
             value = value * scale if scale != 1 else value
             return value + (self.row_l2 * losses.l2(u, p, n) if self.row_l2 else 0.0)
 
         return self.regularizer.loss(objective, rows, ids)
+
+    def _plain(self, model: MF) -> losses.Objective:
+        """The loss of rows, where there is no debiasing."""
+        if self.drop is None and model.inner_product:
+            return losses.OBJECTIVES[self.loss][0]
+        of_scores = self.drop or losses.SCORE_LOSSES[self.loss]
+        return losses.of_scores(of_scores, None if model.inner_product else model.score)
 
     def of_chunk(self, model: MF, batch: Batch, scores: Tensor) -> Tensor:
         """``(R,)`` of a batch, and of all ``scores (R, C, m)`` of its users."""
@@ -97,33 +107,34 @@ class RowSteps:
         self, model: MF, stepper: torch.optim.Optimizer, streams: Sequence[torch.Generator]
     ) -> Tensor:
         """One pass over the samples; the loss of each replica at each step, ``(R, steps)``."""
+        model.new_epoch(streams)
         drawn = [self.sampler.epoch(stream) for stream in streams]
         users, items, negatives = (torch.stack(column) for column in zip(*drawn, strict=True))
         # One gradient for each table, kept from step to step: only rows of the batch are touched.
         gradients = [torch.zeros_like(table) for table in (model.users, model.items)]
-        own = self.objective.debias.own(model)
+        own = [*model.network(), *self.objective.debias.own(model)]
         steps = []
         samples = users.shape[1] - (users.shape[1] % self.batch_size if self.drop_last else 0)
         for start in range(0, samples, self.batch_size):
             batch = slice(start, start + self.batch_size)
             ids = ((0, users[:, batch]), (1, items[:, batch]), (1, negatives[:, batch]))
-            final = model()
+            final = model.training_pass()
             rows = [gather(final[side].detach(), i).requires_grad_() for side, i in ids]
             value = self.objective.of_rows(model, rows, [i for _, i in ids])
             found = torch.autograd.grad(value.sum(), [*rows, *own], materialize_grads=True)
             for (side, i), gradient in zip(ids, found[:3], strict=True):
                 add_rows(gradients[side], i, gradient)
             value, dense = value.detach(), self._add_tables(final, gradients)
-            model.pull_back(final, gradients)
+            of_model = model.own_loss(final, [i for _, i in ids])
+            model.pull_back(final, gradients, of_model)
             for parameter, gradient in zip(own, found[3:], strict=True):
                 parameter.grad = gradient.contiguous()
-            if self.l2 and self.l2_on == "tables":
-                # the gradient of `losses.l2`, of the tables and not of what became of them
+            if self.l2 and self.l2_on in ("tables", "norms"):
+                # of the tables, and not of what became of them
                 for side, i in ids:
                     table = (model.users, model.items)[side]
-                    add_rows(
-                        table.grad, i, gather(table.detach(), i) * (self.l2 / rows[0].shape[-2])
-                    )
+                    shrunk = self._shrink(gather(table.detach(), i), rows[0].shape[-2])
+                    add_rows(table.grad, i, shrunk)
             elif self.l2 and self.l2_on == "whole":
                 add_whole(model, self.l2)
             stepper.step()
@@ -131,8 +142,16 @@ class RowSteps:
                 clear_rows(gradients[side], i)
             if dense is not None or self.l2_on == "whole":
                 gradients = [gradient.zero_() for gradient in gradients]
-            steps.append(value if dense is None else value + dense)
+            value = value if dense is None else value + dense
+            steps.append(value if of_model is None else value + of_model.detach())
         return torch.stack(steps, -1)
+
+    def _shrink(self, rows: Tensor, batch: int) -> Tensor:
+        """The gradient of `losses.l2` or `losses.norms` by rows of a table, ``(R, *, d)``."""
+        if self.l2_on == "tables":
+            return rows * (self.l2 / batch)
+        norms = torch.linalg.vector_norm(rows.flatten(1), dim=-1).clamp_min(1e-30)
+        return rows * (self.l2 / batch / norms).view(-1, *[1] * (rows.dim() - 1))
 
     def _add_tables(self, final: Sequence[Tensor], gradients: Sequence[Tensor]) -> Tensor | None:
         """Add the gradient of penalties of whole tables; their value, or None."""
@@ -182,6 +201,7 @@ class ChunkSteps:
         self, model: MF, stepper: torch.optim.Optimizer, streams: Sequence[torch.Generator]
     ) -> Tensor:
         """One pass over the users; the loss of each replica at each step, ``(R, steps)``."""
+        model.new_epoch(streams)
         own = self.objective.debias.own(model)
         steps = []
         for chunk in self.chunks:
@@ -189,7 +209,7 @@ class ChunkSteps:
             drawn = torch.stack(
                 [self.negatives.draw(pair_users, self.count, stream) for stream in streams]
             )
-            final = model()
+            final = model.training_pass()
             leaves = [table.detach().requires_grad_() for table in final]
             scores = leaves[0][:, chunk.users] @ leaves[1].mT
             batch = _picked(scores, chunk, pair_users, drawn, leaves)
@@ -199,12 +219,14 @@ class ChunkSteps:
             found = torch.autograd.grad(value.sum(), [*leaves, *own], materialize_grads=True)
             # Fused Adam reads memory in order: the gradient of a transposed factor is not in it.
             found = tuple(gradient.contiguous() for gradient in found)
-            model.pull_back(final, found[:2])
+            of_model = model.own_loss(final, batch.ids)
+            model.pull_back(final, found[:2], of_model)
             for parameter, gradient in zip(own, found[2:], strict=True):
                 parameter.grad = gradient
             if self.l2:
                 add_whole(model, self.l2)
             stepper.step()
+            value = value if of_model is None else value + of_model
             steps.append(value.detach())
         return torch.stack(steps, -1)
 

@@ -1,4 +1,4 @@
-"""What chapter 14 measures: a table that learns beside partners of low and of high abundance.
+"""What chapter 14 measures: a table beside partners of low and of high abundance, click models.
 
 Every function is a study (`specrec_core.studies`): one seed in, one `Measured` out.
 """
@@ -9,9 +9,12 @@ import math
 
 import numpy as np
 
-from specrec_core.arguments import between, whole
+from specrec_core import ctr, fields, spectra
+from specrec_core.arguments import between, one_of, whole
 from specrec_core.interactions import generator
-from specrec_core.studies import Measured
+from specrec_core.studies import PLANTED, Measured
+
+CTR_MODELS = ("fm", "dcnv2")
 
 
 def toy(
@@ -82,6 +85,67 @@ def toy(
         {"iteration": epochs, "abundance": curve, "effective rank": ranks, "loss": losses},
         {"values": values, "partner": partner, "dim": dim},
     )
+
+
+def clicks(
+    *,
+    dataset: str,
+    seed: int,
+    progress: bool,
+    model: str,
+    dim: int,
+    sets: int = 1,
+    regularised: str = "",
+    width: int = 400,
+    layers: int = 4,
+    epochs: int = 100,
+    split_seed: int = 0,
+) -> Measured:
+    """AUC and abundance of a model of clicks; ``dataset`` is ml-100k, or planted.
+
+    ``width`` is that of the blocks of ``dcnv2`` and of the projections of ``fm`` (0: the plain
+    machine); ``layers`` and ``regularised`` are of ``dcnv2`` alone.
+    """
+    one_of("model", model, CTR_MODELS)
+    one_of("dataset", dataset, (PLANTED, fields.MOVIELENS))
+    log = fields.planted() if dataset == PLANTED else fields.movielens()
+    sizes = log.cardinalities.tolist()
+    made: ctr.Clicks
+    if model == "fm":
+        if regularised or layers != 4:
+            raise ValueError("layers and regularised: expected 4 and '', model 'fm' has neither")
+        made = ctr.FM(sizes, dim, sets=sets, width=width, seed=seed)
+    else:
+        made = ctr.DCNv2(sizes, dim, sets=sets, layers=layers, width=width, seed=seed,
+                         regularised=regularised)  # fmt: skip
+    initial = ctr.abundance(made)
+    train, validation, test = fields.split(log, split_seed)
+    fitted = ctr.fit(made, log, train, validation, epochs=epochs)
+    metrics = {
+        "auc": ctr.auc(log.labels[test], ctr.predict(made, log, test)),
+        "validation auc": max(fitted.auc),
+        "epochs": float(len(fitted.auc)),
+        "best epoch": float(fitted.best_epoch),
+    }
+    learned = ctr.abundance(made)
+    for name, values in learned.items():
+        metrics[f"mean abundance, {name}"] = float(np.mean(values))
+    spectrum = {
+        field: spectra.singular_values(np.concatenate(list(table.numpy()), axis=-1)).tolist()
+        for field, table in zip(log.fields, made.tables(), strict=True)
+    }
+    curves: dict[str, list] = {
+        "validation auc": fitted.auc,
+        "loss": fitted.loss,
+        "cardinality": sizes,
+        "abundance": learned["side by side"],
+        "abundance per set": learned["per set"],
+        "initial abundance": initial["side by side"],
+    }
+    if isinstance(made, ctr.DCNv2):
+        curves["projected abundance"] = made.projected_abundance().tolist()
+    about = {"version": log.version, "checksum": log.checksum, "rows": len(log.labels)}
+    return Measured(metrics, spectrum, curves, about)
 
 
 def abundance(s: np.ndarray) -> float:

@@ -12,6 +12,7 @@ import time
 import torch
 
 from specrec_core import datasets, experiments
+from specrec_core.building import build
 from specrec_core.records import Experiment
 from specrec_core.studies import Measured
 from specrec_core.training import History
@@ -50,7 +51,7 @@ def epoch(*, dataset: str, seed: int, progress: bool, epochs: int, protocol: str
 
 
 def _spent(e: Experiment, data: datasets.Interactions) -> tuple[float, float]:
-    model = experiments.build(e, data, e.seeds, "cpu")
+    model = build(e, data, e.seeds, "cpu")
     started = time.process_time(), time.perf_counter()
     history: History = experiments.train(e, data, model, progress=False)
     assert history.epochs_run[0] == e.epochs

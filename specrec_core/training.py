@@ -23,8 +23,11 @@ from specrec_core.arguments import (
     POSITIVES,
     REDUCTIONS,
     between,
+    check_candidates,
     check_combination,
+    check_drop,
     check_metric,
+    check_network,
     check_transform,
     one_of,
     whole,
@@ -32,10 +35,12 @@ from specrec_core.arguments import (
 from specrec_core.corrections import Debiasing
 from specrec_core.evaluation import evaluate
 from specrec_core.interactions import Interactions
-from specrec_core.losses import OBJECTIVES
+from specrec_core.losses import OBJECTIVES, SampleDrop
 from specrec_core.models import MF, generator
 from specrec_core.progress import bar
 from specrec_core.regularizers import Regularizer
+from specrec_core.replicas import carry_state, check_finite, optimizer_of, restore
+from specrec_core.sampled_evaluation import SampledEvaluation
 from specrec_core.sampling import EpochSampler, Negatives
 from specrec_core.steps import ChunkSteps, Objective, RowSteps, user_chunks
 
@@ -72,16 +77,13 @@ class History:
 
 
 def track_spectra(epoch: int, model: MF) -> dict[str, Tensor]:
-    """Callback: effective rank of the final embeddings of users and of items."""
+    """Callback: effective rank of the tables, those of the final embeddings of both sides first."""
     with torch.no_grad():
-        users, items = model()
         return {
-            "effective rank of users": spectra.effective_rank(
-                spectra.singular_values(users, method="gram")
-            ),
-            "effective rank of items": spectra.effective_rank(
-                spectra.singular_values(items, method="gram")
-            ),
+            f"effective rank of {name}": spectra.effective_rank(
+                spectra.singular_values(table, method="gram")
+            )
+            for name, table in model.tables().items()
         }
 
 
@@ -110,6 +112,8 @@ def fit(
     decay: float = 1.0,
     l2: float = 0.0,
     l2_on: str = "tables",
+    drop: float = 0.0,
+    drop_ramp: int | None = None,
     batch_size: int = 1024,
     drop_last: bool = False,
     epochs: int = 100,
@@ -117,6 +121,8 @@ def fit(
     negative_distribution: str = "uniform",
     positives: str = "interactions",
     metric: str = "ndcg@10",
+    candidates: int = 0,
+    redraw: bool = False,
     evaluate_every: int = 1,
     patience: int = 10,
     select: str = "best",
@@ -159,6 +165,8 @@ def fit(
     between("l2", l2, 0.0, math.inf)
     one_of("l2_on", l2_on, L2_ON)
     one_of("reduction", reduction, REDUCTIONS)
+    check_drop(drop, drop_ramp, loss, reduction)
+    check_candidates(candidates, redraw)
     one_of("positives", positives, POSITIVES)
     one_of("select", select, ("best", "last"))
     split = "validation" if select == "best" else "test"
@@ -171,13 +179,19 @@ def fit(
         raise ValueError(f"data ({data.name}) has validation pairs, of no use to select='last'")
     if drop_last and batch_size > data.train.nnz:
         raise ValueError(f"batch_size is {batch_size}: no batch is full, and drop_last is set")
+    if getattr(model, "reduction", reduction) != reduction:
+        raise ValueError(f"reduction is {reduction!r}, but that of the model is another")
     device = model.users.device
     train, truth = data.csr("train", device), data.csr(split, device)
     balance, correct = (regularizer or Regularizer()).on(train), (debias or Debiasing()).on(train)
     check_transform(balance, loss)
-    check_combination(balance, loss, positives, correct.name, l2, l2_on, drop_last)
+    check_combination(balance, loss, positives, correct.name, l2, l2_on, drop_last, drop)
+    if not model.inner_product:
+        check_network(balance, loss, positives, correct.name)
     correct.prepare(model)
-    objective = Objective(loss, balance, correct, reduction, l2 if l2_on == "rows" else 0.0)
+    row_l2 = l2 if l2_on == "rows" else 0.0
+    dropped = SampleDrop(drop, drop_ramp) if drop and drop_ramp else None
+    objective = Objective(loss, balance, correct, reduction, row_l2, dropped)
     epoch_of: RowSteps | ChunkSteps
     if positives == "user chunks":
         drawn = Negatives.by(negative_distribution, train)
@@ -186,6 +200,7 @@ def fit(
         count = negatives if OBJECTIVES[loss][1] else 0
         sampler = EpochSampler(train, positives, count, negative_distribution)
         epoch_of = RowSteps(sampler, objective, batch_size, drop_last, l2, l2_on)
+    sampled = SampledEvaluation(truth, train, candidates) if candidates else None
 
     seeds = model.seeds
     history = History([[] for _ in seeds], best_epoch=[0] * len(seeds), seconds=[0.0] * len(seeds))
@@ -195,12 +210,17 @@ def fit(
     since_best = [0] * len(seeds)
     active = list(range(len(seeds)))
     streams = [generator(seed, "samples", device) for seed in seeds]
-    stepper = _optimizer(optimizer, model, learning_rate)
+    stepper = optimizer_of(optimizer, model, learning_rate)
 
     def look(epoch: int, mean_loss: Tensor) -> None:
         """Evaluate, remember the best tables, and drop the replicas that are to stop."""
         nonlocal active, streams, stepper
-        score = evaluate(correct.scorer(model), truth, train, k=(cut,)).mean
+        if sampled is None:
+            score = evaluate(correct.scorer(model), truth, train, k=(cut,)).mean
+        else:
+            purpose = f"candidates {split}" + (f" {epoch}" if redraw else "")
+            draws = [generator(seed, purpose, device) for seed in model.seeds]
+            score = sampled.evaluate(correct.scorer(model), draws, k=(cut,)).mean
         seen = {f"{split} {metric}": score[metric], "loss": mean_loss}
         for callback in callbacks:
             seen.update(callback(epoch, model))
@@ -219,8 +239,8 @@ def fit(
             model.keep(kept)
             objective.keep(kept)
             before = stepper
-            stepper = _optimizer(optimizer, model, learning_rate)
-            _carry_state(before, stepper, kept)
+            stepper = optimizer_of(optimizer, model, learning_rate)
+            carry_state(before, stepper, kept)
             streams = [streams[position] for position in going]
         active = [active[position] for position in going]
 
@@ -232,7 +252,7 @@ def fit(
             trained = list(active)
             stepper.param_groups[0]["lr"] = learning_rate * decay ** (epoch - 1)
             step_losses = epoch_of(model, stepper, streams)
-            _check_finite(step_losses, model, epoch, learning_rate)
+            check_finite(step_losses, model, epoch, learning_rate)
             if epoch % evaluate_every == 0 or epoch == epochs:
                 look(epoch, step_losses.mean(-1))
                 steps.set_postfix_str(f"{metric} {max(best_value):.4f}, {len(active)} training")
@@ -242,51 +262,5 @@ def fit(
             started = now
             if not active:
                 break
-    _restore(model, seeds, best_tables)
+    restore(model, seeds, best_tables)
     return history
-
-
-def _optimizer(name: str, model: MF, learning_rate: float) -> torch.optim.Optimizer:
-    if name == "adam":
-        return torch.optim.Adam(model.parameters(), lr=learning_rate, fused=True)
-    if name == "sgd":
-        return torch.optim.SGD(model.parameters(), lr=learning_rate)
-    raise ValueError(f"optimizer is {name!r}: expected 'adam' or 'sgd'")
-
-
-def _carry_state(old: torch.optim.Optimizer, new: torch.optim.Optimizer, replicas: Tensor) -> None:
-    """Give ``new`` the part of ``old``'s state that belongs to the replicas that go on."""
-    pairs = zip(old.param_groups[0]["params"], new.param_groups[0]["params"], strict=True)
-    for before, after in pairs:
-        new.state[after] = {
-            key: value[replicas] if value.dim() == before.dim() else value
-            for key, value in old.state[before].items()
-        }
-
-
-def _check_finite(losses_of: Tensor, model: MF, epoch: int, learning_rate: float) -> None:
-    """FloatingPointError that names replica and step, unless losses and tables are finite."""
-    remedy = f"lower learning_rate (it is {learning_rate:g}) or raise l2"
-    bad = ~torch.isfinite(losses_of)
-    if bad.any():
-        replica, step = torch.nonzero(bad)[0].tolist()
-        raise FloatingPointError(
-            f"the replica of seed {model.seeds[replica]} diverged: its loss is "
-            f"{losses_of[replica, step].item()} at epoch {epoch}, step {step + 1} of "
-            f"{losses_of.shape[1]}; {remedy}"
-        )
-    for name, table in model.named_parameters():
-        whole_table = torch.isfinite(table).flatten(1).all(1)
-        if not whole_table.all():
-            seed = model.seeds[int((~whole_table).nonzero()[0])]
-            raise FloatingPointError(
-                f"the replica of seed {seed} diverged: its table of {name} is not finite after "
-                f"the last step, {losses_of.shape[1]}, of epoch {epoch}; {remedy}"
-            )
-
-
-def _restore(model: MF, seeds: Sequence[int], best: Sequence[Mapping[str, Tensor]]) -> None:
-    """Put every replica back, stopped or not, at its best epoch."""
-    for key in best[0]:
-        setattr(model, key, torch.nn.Parameter(torch.stack([tables[key] for tables in best])))
-    model.seeds = tuple(seeds)

@@ -153,3 +153,69 @@ def test_settings_that_do_not_go_together_are_refused():
         experiment(validation=0.0, split_seed=1)
     with pytest.raises(ValueError, match="init_std is"):
         experiment(init="xavier", init_std=0.2)
+
+
+CONTRAST = dict(layers=2, contrast_weight=0.05, contrast_temperature=0.5)
+NEEDED = {  # the least that each model must be given
+    "neumf": {},
+    "multi_mf": dict(sets=2),
+    "multi_lightgcn": dict(sets=2, layers=2),
+    "sgl": dict(edge_dropout=0.1, **CONTRAST),
+    "xsimgcl": dict(perturbation=0.1, contrast_layer=1, **CONTRAST),
+}
+
+
+@pytest.mark.parametrize("model", list(NEEDED))
+def test_a_model_needs_its_settings_and_refuses_those_of_others(model):
+    given = NEEDED[model]
+    whole = experiment(model=model, **given)
+    for name in given:
+        with pytest.raises(ValueError, match=f"{name} is"):
+            experiment(model=model, **{k: v for k, v in given.items() if k != name})
+    everyone = dict(
+        sets=2, edge_dropout=0.1, perturbation=0.1, contrast_layer=1, hidden=(8,), dropout=0.2,
+        width=8, variant="official", **CONTRAST,
+    )  # fmt: skip
+    own = {"neumf": {"hidden", "dropout"}, "multi_mf": {"width"}, "multi_lightgcn": {"width"},
+           "sgl": set(), "xsimgcl": {"variant"}}[model]  # fmt: skip
+    for name, value in everyone.items():
+        if name in given:
+            continue
+        if name in own:
+            assert experiment(model=model, **given, **{name: value}).name != whole.name
+        else:
+            with pytest.raises(ValueError, match=f"{name} is"):
+                experiment(model=model, **given, **{name: value})
+
+
+def test_settings_of_the_protocol_name_an_experiment_or_are_refused(tmp_path):
+    others = dict(
+        test_split="8:1:1", noise=0.1, reduction="sum", candidates=100, init="xavier_normal",
+        loss="bce_mean",
+    )  # fmt: skip
+    names = {experiment(**{k: v}).name for k, v in others.items()} | {experiment().name}
+    names.add(experiment(noise=0.1, noise_kind="replaced").name)
+    names.add(experiment(candidates=100, redraw=True).name)
+    names.add(experiment(drop=0.2, drop_ramp=300).name)
+    names.add(experiment(l2=0.1, l2_on="norms").name)
+    assert len(names) == len(others) + 5
+    for settings, named in (
+        (dict(noise_kind="replaced"), "noise_kind"),
+        (dict(redraw=True), "redraw"),
+        (dict(drop_ramp=5), "drop_ramp"),
+        (dict(drop=0.1), "drop_ramp"),
+        (dict(test_split="8:1:1", validation=0.2), "validation"),
+        (dict(init="xavier_sides"), "init"),
+        (dict(model="neumf", loss="alignment"), "loss"),
+        (dict(model="neumf", positives="user chunks"), "positives"),
+        (dict(model="neumf", debias="pd", debias_settings=(0.1,)), "debias"),
+        (dict(model="multi_mf", sets=2, regularizer="spectral_norm", strength=1.0), "regularizer"),
+        (dict(drop=0.1, drop_ramp=5, positives="user chunks"), "drop"),
+        (dict(drop=0.1, drop_ramp=5, debias="pd", debias_settings=(0.1,)), "drop"),
+        (dict(model="multi_mf", sets=2, normalised=True), "normalised"),
+        (dict(model="xsimgcl", **{**NEEDED["xsimgcl"], "contrast_layer": 3}), "contrast_layer"),
+    ):
+        with pytest.raises(ValueError, match=f"{named} is"):
+            experiment(**settings)
+    network = experiment(model="neumf", hidden=[16, 8], seeds=[0, 1])
+    assert records.read(record(network).save(tmp_path)).experiment == network

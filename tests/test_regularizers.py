@@ -560,7 +560,7 @@ def test_every_regularizer_trains(data):
 def test_an_experiment_runs_to_its_last_epoch_without_validation(data, tmp_path, monkeypatch):
     """The settings of the experiment reach the training, and its record survives the disk."""
 
-    def load(name, *, validation, seed):
+    def load(name, *, validation, seed=0):
         return data.holdout(validation, seed) if validation else data
 
     monkeypatch.setattr(experiments.datasets, "load", load)

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from specrec_core import debiasing, experiments, synthetic
+from specrec_core.contrastive import SGL, XSimGCL
 from specrec_core.corrections import Debiasing
 from specrec_core.evaluation import evaluate
 from specrec_core.models import MF, LightGCN, generator
@@ -32,11 +33,22 @@ def make(kind, data, seeds, device="cpu"):
     if kind == "lightgcn":
         train = data.csr("train", device)
         return LightGCN(train, 6, layers=2, seeds=seeds, dtype=torch.float64).to(device)
+    if kind in ("sgl", "xsimgcl"):
+        contrast = dict(
+            contrast_weight=0.3, contrast_temperature=0.5, reduction="sum", layers=2,
+            seeds=seeds, dtype=torch.float64,
+        )  # fmt: skip
+        train = data.csr("train", device)
+        if kind == "sgl":
+            return SGL(train, 6, edge_dropout=0.2, **contrast)
+        return XSimGCL(train, 6, perturbation=0.1, contrast_layer=1, **contrast)
     return MF(data.n_users, data.n_items, 6, seeds=seeds, dtype=torch.float64).to(device)
 
 
 CASES = {
-    "chunks": ("mf", CHUNKS, {}, Debiasing()),
+    "chunks": ("mf", {**CHUNKS, "epochs": 16}, {}, Debiasing()),
+    "chunks sgl": ("sgl", CHUNKS, {}, Debiasing()),
+    "chunks xsimgcl": ("xsimgcl", CHUNKS, OFFICIAL, Debiasing()),
     "paper": ("mf", CHUNKS, PAPER, Debiasing()),
     "official": ("mf", CHUNKS, OFFICIAL, Debiasing()),
     "official lightgcn": ("lightgcn", CHUNKS, OFFICIAL, Debiasing()),
@@ -109,6 +121,31 @@ def sampled(data, seed, count, order=None):
     (chunk,) = user_chunks(train, data.n_users)
     users = chunk.users[chunk.rows]
     return users, chunk.items, Negatives(train).draw(users, count, stream)
+
+
+@pytest.mark.parametrize("kind", ["sgl", "xsimgcl"])
+def test_a_step_of_a_chunk_takes_the_loss_of_the_model_along(kind, data):
+    """Σ (1 − σ)² + Σ σ² of the noisy or plain embeddings, and what the model adds."""
+    model, after = moved(
+        lambda: make(kind, data, (4,)), data, **{**CHUNKS, "batch_size": data.n_users}
+    )
+    stream = generator(4, "samples")
+    model.new_epoch([stream])
+    train = data.csr("train")
+    (chunk,) = user_chunks(train, data.n_users)
+    users = chunk.users[chunk.rows]
+    negatives = Negatives(train).draw(users, 2, stream)
+    final = model.training_pass()
+    u, p, n = final[0][0, users], final[1][0, chunk.items], final[1][0, negatives]
+    right, wrong = (u * p).sum(-1).sigmoid(), (u.unsqueeze(1) * n).sum(-1).sigmoid()
+    loss = (1 - right).square().sum() + wrong.square().sum()
+    own = model.own_loss(final, [users.unsqueeze(0), chunk.items.unsqueeze(0)]).sum()
+    assert own > 1.0
+    (loss + own).backward()
+    for name in ("users", "items"):
+        table = getattr(model, name)
+        expected = table.detach() - 0.5 * table.grad
+        torch.testing.assert_close(after[name], expected, rtol=1e-6, atol=1e-8)
 
 
 @pytest.mark.parametrize("balance", [{}, PAPER, OFFICIAL], ids=["none", "paper", "official"])

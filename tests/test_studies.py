@@ -85,7 +85,7 @@ def test_a_sweep_runs_studies_and_survives_one_that_fails(toy, tmp_path, monkeyp
     chapter = Chapter("toy", (), lambda profile, data: {"good": study(), "bad": study(a=-1)})
     monkeypatch.setattr(catalogue, "chapters", lambda: {"toy": chapter})
     assert sweep.sweep(sweep.wanted()) == 1
-    assert "failed toy/bad: ValueError: a is negative" in capsys.readouterr().out
+    assert "failed toy/bad, seed 0: ValueError: a is negative" in capsys.readouterr().out
     assert records.find(study()) is not None
     estimate = sweep.Estimate(list(records.known()), "cpu")
     assert estimate.seconds(study(a=3)) is not None

@@ -1,0 +1,57 @@
+"""Keeping replicas apart: their part of an optimiser, their best tables, and which one diverged."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from specrec_core.models import MF
+
+
+def optimizer_of(name: str, model: MF, learning_rate: float) -> torch.optim.Optimizer:
+    """Adam or plain gradient descent over all parameters of a model."""
+    if name == "adam":
+        return torch.optim.Adam(model.parameters(), lr=learning_rate, fused=True)
+    if name == "sgd":
+        return torch.optim.SGD(model.parameters(), lr=learning_rate)
+    raise ValueError(f"optimizer is {name!r}: expected 'adam' or 'sgd'")
+
+
+def carry_state(old: torch.optim.Optimizer, new: torch.optim.Optimizer, replicas: Tensor) -> None:
+    """Give ``new`` the part of ``old``'s state that belongs to the replicas that go on."""
+    pairs = zip(old.param_groups[0]["params"], new.param_groups[0]["params"], strict=True)
+    for before, after in pairs:
+        new.state[after] = {
+            key: value[replicas] if value.dim() == before.dim() else value
+            for key, value in old.state[before].items()
+        }
+
+
+def check_finite(losses_of: Tensor, model: MF, epoch: int, learning_rate: float) -> None:
+    """FloatingPointError that names replica and step, unless losses and tables are finite."""
+    remedy = f"lower learning_rate (it is {learning_rate:g}) or raise l2"
+    bad = ~torch.isfinite(losses_of)
+    if bad.any():
+        replica, step = torch.nonzero(bad)[0].tolist()
+        raise FloatingPointError(
+            f"the replica of seed {model.seeds[replica]} diverged: its loss is "
+            f"{losses_of[replica, step].item()} at epoch {epoch}, step {step + 1} of "
+            f"{losses_of.shape[1]}; {remedy}"
+        )
+    for name, table in model.named_parameters():
+        whole_table = torch.isfinite(table).flatten(1).all(1)
+        if not whole_table.all():
+            seed = model.seeds[int((~whole_table).nonzero()[0])]
+            raise FloatingPointError(
+                f"the replica of seed {seed} diverged: its table of {name} is not finite after "
+                f"the last step, {losses_of.shape[1]}, of epoch {epoch}; {remedy}"
+            )
+
+
+def restore(model: MF, seeds: Sequence[int], best: Sequence[Mapping[str, Tensor]]) -> None:
+    """Put every replica back, stopped or not, at its best epoch."""
+    for key in best[0]:
+        setattr(model, key, torch.nn.Parameter(torch.stack([tables[key] for tables in best])))
+    model.seeds = tuple(seeds)
