@@ -128,7 +128,7 @@ GRIDS: dict[str, list[dict[str, float]]] = {
 CHOSEN = {  # position in its grid with the best validation NDCG@10; see the claim
     "BPR": 1,
     "BCE": 0,
-    "alignment": 0,
+    "alignment": 1,
     "DirectSpec": 1,
     "DirectSpec+": 3,
     "DirectSpec+ adaptive": 2,
