@@ -8,6 +8,7 @@ nothing of the size users × items × d exists.
 
 from __future__ import annotations
 
+import abc
 import math
 from collections.abc import Callable, Sequence
 from itertools import pairwise
@@ -24,7 +25,7 @@ CELLS_ON_CPU = 2**21  # numbers of the widest layer at a time, when all items ar
 CELLS_ON_GPU = 2**27
 
 
-class Network(MF):
+class Network(MF, abc.ABC):
     """What models have in common whose score has parameters of its own."""
 
     inner_product = False
@@ -40,13 +41,13 @@ class Network(MF):
         self.register_parameter(name, nn.Parameter((2 * torch.stack(draws) - 1) * bound))
 
     @property
+    @abc.abstractmethod
     def cells(self) -> int:
         """Width of the widest layer that is formed for every pair of a user and an item."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def _against(self, items: Tensor) -> Callable[[Tensor], Tensor]:
         """``score(rows of users (R, b, ·)) -> (R, b, n_items)``."""
-        raise NotImplementedError
 
     @torch.no_grad()
     def scorer(self) -> Callable[[Tensor], Tensor]:

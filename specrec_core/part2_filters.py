@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+from specrec_core.baselines import CITEULIKE_BPR
 from specrec_core.catalogue import SYNTHETIC, Chapter, Suite
 from specrec_core.claims import Claim, show
 from specrec_core.records import Experiment, Record
+from specrec_core.result_claims import chosen_on_validation
 
 # Positives alone, by gradient descent on batches: rates are those of the reference runs, large
 # because the loss is a mean over the batch.
@@ -70,22 +72,12 @@ def keeps_falling(records: Mapping[str, Record]) -> tuple[bool, str]:
 
 
 # Losses with negatives, tuned alike: the grid and the budget of BPR in chapter 5.
-TRAINED = Experiment(
-    dataset="citeulike",
-    version=POSITIVES_ALONE.version,
-    dim=64,
-    epochs=400,
-    seeds=(0, 1, 2, 3, 4),
-    evaluate_every=4,
-    patience=15,
-    init_std=0.01,
-)
 LOSSES: dict[str, Experiment] = {
-    "BPR": TRAINED,
-    "cross-entropy, c = 1": TRAINED.with_(loss="bce"),
-    "cross-entropy, c = 5": TRAINED.with_(loss="bce", negatives=5),
-    "softmax, c = 5": TRAINED.with_(loss="sampled_softmax", negatives=5),
-    "squared error, c = 1": TRAINED.with_(loss="mse"),
+    "BPR": CITEULIKE_BPR,
+    "cross-entropy, c = 1": CITEULIKE_BPR.with_(loss="bce"),
+    "cross-entropy, c = 5": CITEULIKE_BPR.with_(loss="bce", negatives=5),
+    "softmax, c = 5": CITEULIKE_BPR.with_(loss="sampled_softmax", negatives=5),
+    "squared error, c = 1": CITEULIKE_BPR.with_(loss="mse"),
 }
 RATES_AND_PENALTIES = [(r, p) for r in (1e-3, 2e-3) for p in (1e-3, 3e-3)]
 BEST = {  # position in the grid with the best validation NDCG@10; see the claim
@@ -124,19 +116,6 @@ def fuller_than_alignment(records: Mapping[str, Record]) -> tuple[bool, str]:
     evidence = ", ".join(f"{side} {show(values, 1)}" for side, values in ranks.items())
     dim = record.training.dim
     return all(2 < r < FULL * dim for values in ranks.values() for r in values), evidence
-
-
-def chosen(loss: str) -> Claim:
-    """The setting with five seeds is the best of the grid on validation."""
-    labels = loss_labels(loss)
-
-    def test(records: Mapping[str, Record]) -> tuple[bool, str]:
-        scores = [records[label].metrics["validation ndcg@10"][0] for label in labels]
-        best = scores.index(max(scores))
-        shown = ", ".join(f"{score:.4f}" for score in scores)
-        return best == BEST[loss], f"validation NDCG@10 {shown}; the best is number {best + 1}"
-
-    return Claim(f"{loss}: the setting shown is the best of its grid", tuple(labels), test)
 
 
 FULL = 0.95
@@ -186,7 +165,7 @@ CHAPTERS = {
                 )
                 for loss in LOSSES
             ),
-            *map(chosen, LOSSES),
+            *(chosen_on_validation(loss, loss_labels(loss), BEST[loss]) for loss in LOSSES),
         ),
     ),
     "04_directspec": Chapter(

@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 from specrec_core import result_claims
+from specrec_core.baselines import CITEULIKE_BPR
 from specrec_core.catalogue import SYNTHETIC, Chapter, Suite
 from specrec_core.claims import Claim, Comparison, Reported
 from specrec_core.records import Experiment
@@ -15,16 +16,7 @@ SEEDS = (0, 1, 2, 3, 4)
 ENCODERS = ("MF", "LightGCN")
 TUNING_SEED = 100
 
-BPR = Experiment(  # as in chapter 1
-    dataset="citeulike",
-    version="directspec@21e0ebe, official split",
-    dim=64,
-    epochs=400,
-    seeds=SEEDS,
-    evaluate_every=4,
-    patience=15,
-    init_std=0.01,
-)
+BPR = CITEULIKE_BPR
 # As the official code has it: gradient descent, a very large rate, positives by users, no
 # validation, the last epoch [peng2024balancing]. The README gives the numbers, the files the
 # epochs.
@@ -305,12 +297,16 @@ CHAPTERS = {
                 )
             ),
             *(
-                result_claims.chosen_on_validation(tuning_labels(method), CHOSEN[method])
+                result_claims.chosen_on_validation(
+                    f"MF {method}", tuning_labels(method), CHOSEN[method]
+                )
                 for method in METHODS
             ),
             *(
                 result_claims.chosen_on_validation(
-                    tuning_labels(method, "LightGCN"), GRAPH_CHOSEN[method]
+                    f"LightGCN {method}",
+                    tuning_labels(method, "LightGCN"),
+                    GRAPH_CHOSEN[method],
                 )
                 for method in GRAPH_CHOSEN
             ),

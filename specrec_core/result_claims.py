@@ -90,7 +90,7 @@ def better(method: str, baseline: str, metric: str = METRIC) -> Test:
     return test
 
 
-def chosen_on_validation(labels: Sequence[str], chosen: int) -> Claim:
+def chosen_on_validation(title: str, labels: Sequence[str], chosen: int) -> Claim:
     """The setting with five seeds is the one with the best validation score of its grid."""
 
     def test(records: Mapping[str, Record]) -> tuple[bool, str]:
@@ -99,11 +99,9 @@ def chosen_on_validation(labels: Sequence[str], chosen: int) -> Claim:
         shown = ", ".join(f"{score:.4f}" for score in scores)
         return best == chosen, f"validation NDCG@10 {shown}; the best is number {best + 1}"
 
-    encoder, _, rest = labels[0].split(" ", 2)
-    method = rest.rsplit(" ", rest.count("="))[0]
     place = f"number {chosen + 1} of {len(labels)}"
     return Claim(
-        f"{encoder} {method}: {place} is the best of its grid on validation",
+        f"{title}: {place} is the best of its grid on validation",
         tuple(labels),
         test,
     )

@@ -19,7 +19,7 @@ FLOORS = [  # from the top to the bottom; nothing imports from its own line or a
     ["popularity_claims", "proof_claims", "result_claims", "scaling_claims"],
     ["spike_claims", "use_claims"],
     ["reported"],
-    ["claims"],
+    ["claims", "baselines"],
     ["study_ranking", "study_collapse", "study_scaling"],
     ["study_uses"],
     ["study_planted", "study_popularity", "study_spikes"],
