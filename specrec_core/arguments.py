@@ -31,7 +31,7 @@ INITS = ("normal", "xavier", "xavier_normal", "xavier_sides")
 PROPAGATIONS = ("mean", "sum")
 POSITIVES = ("interactions", "users", "user chunks")
 NEGATIVES = ("uniform", "popularity")
-OPTIMIZERS = ("adam", "sgd")
+OPTIMIZERS = ("adam", "adamw", "sgd", "momentum")
 CONTRASTS = ("sgl", "xsimgcl")
 OF_MODELS: dict[str, tuple[Any, tuple[str, ...]]] = {  # field: (default, models that use it)
     "layers": (0, GRAPH_MODELS),

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from specrec_core import records
 from specrec_core.claims import Claim, Comparison, Verdict
@@ -44,6 +45,15 @@ def suite(chapter: str, profile: str = "paper", data: str = "real") -> Suite:
     return _chapter(chapter).suite(profile, data)
 
 
+def scaled(e: Experiment, profile: str, data: str, **on_synthetic: Any) -> Experiment:
+    """What a profile makes of a `paper` experiment, and synthetic data of one on real data."""
+    if data == "synthetic":
+        e = e.with_(dataset="synthetic", version=SYNTHETIC, **on_synthetic)
+    if profile == "quick":
+        e = e.with_(epochs=4, seeds=e.seeds[:2], evaluate_every=2)
+    return e
+
+
 def datasets(chapter: str) -> tuple[str, ...]:
     """The data sets that a chapter loads."""
     return _chapter(chapter).datasets
@@ -72,6 +82,7 @@ def chapters() -> dict[str, Chapter]:
         part2_filters,
         part2_results,
         part3_popularity,
+        part3_results,
         part4_proof,
         part4_spikes,
         part4_uses,
@@ -83,6 +94,7 @@ def chapters() -> dict[str, Chapter]:
         **part2_filters.CHAPTERS,
         **part2_results.CHAPTERS,
         **part3_popularity.CHAPTERS,
+        **part3_results.CHAPTERS,
         **part4_spikes.CHAPTERS,
         **part4_proof.CHAPTERS,
         **part4_uses.CHAPTERS,

@@ -21,9 +21,11 @@ from specrec_core import debiasing, losses
 from specrec_core.arguments import check_debias
 from specrec_core.interactions import CSR
 from specrec_core.models import MF, gather, generator
-from specrec_core.ranking import Score
+from specrec_core.ranking import Score, entries
 
 PAIRS = 2**18  # interactions whose rows exist at a time as IPL scores all of them
+DENSE = 40  # one interaction in so many pairs, and a matrix product is faster than gathering rows
+CELLS = 2**23  # scores that exist at a time then
 OWN: dict[str, tuple[str, ...]] = {  # the parameters that a method adds to a model
     "macr": ("user_branch", "item_branch"),
     "invcf": ("user_popularity", "item_popularity"),
@@ -155,10 +157,19 @@ class Debiasing:
             return None
         assert self.train is not None and self.values is not None
         strength, exponent = self.settings
-        pairs = zip(self.train.rows().split(PAIRS), self.train.indices.split(PAIRS), strict=True)
-        scores = [
-            checkpoint(_pair_scores, users, items, *ids, use_reentrant=False) for ids in pairs
-        ]
+        if self.train.nnz * DENSE > math.prod(self.train.shape):
+            size = max(1, CELLS // items.shape[-2])
+            everybody = torch.arange(self.train.shape[0], device=users.device)
+            which = [(ids, *entries(self.train, ids)) for ids in everybody.split(size)]
+            scores = [
+                checkpoint(_picked_scores, users, items, *ids, use_reentrant=False) for ids in which
+            ]
+        else:
+            pairs = zip(*(x.split(PAIRS) for x in (self.train.rows(), self.train.indices)),
+                        strict=True)  # fmt: skip
+            scores = [
+                checkpoint(_pair_scores, users, items, *ids, use_reentrant=False) for ids in pairs
+            ]
         spread = debiasing.interaction_spread(
             torch.cat(scores, -1), self.train.indices, self.values, exponent
         )
@@ -209,3 +220,8 @@ class Debiasing:
 
 def _pair_scores(users: Tensor, items: Tensor, row: Tensor, column: Tensor) -> Any:
     return (users[..., row, :] * items[..., column, :]).sum(-1)
+
+
+def _picked_scores(users: Tensor, items: Tensor, ids: Tensor, row: Tensor, column: Tensor) -> Any:
+    """The same, picked from the scores of some users for all items."""
+    return (users[..., ids, :] @ items.mT)[..., row, column]

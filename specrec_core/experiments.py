@@ -162,16 +162,16 @@ def train(
 ) -> History:
     """`specrec_core.training.fit` with the settings of an experiment, spectra tracked."""
     e = experiment
+    debias = Debiasing(e.debias, e.debias_settings)
     callbacks: tuple[Callback, ...] = (track_spectra,)
     if e.positives == "user chunks":  # the protocol under which popularity is followed
-        counts = torch.as_tensor(data.item_popularity)
-        callbacks += (track_popularity(counts, activation_of(e.loss)),)
+        callbacks += (track_popularity(data, activation_of(e.loss), debias, model.users.device),)
     return fit(
         model,
         data,
         loss=e.loss,
         reduction=e.reduction,
-        debias=Debiasing(e.debias, e.debias_settings),
+        debias=debias,
         regularizer=Regularizer(
             e.regularizer,
             strength=e.strength,

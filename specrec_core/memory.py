@@ -21,6 +21,7 @@ from specrec_core.ranking import CHUNK_ON_CPU, CHUNK_ON_GPU
 from specrec_core.records import Experiment
 
 FLOAT, INTEGER = 4, 8
+KEPT = {"adam": 2, "adamw": 2, "momentum": 1, "sgd": 0}  # tables that an optimiser keeps
 OVERHEAD = 300 * 2**20  # of what the libraries allocate themselves
 
 
@@ -74,7 +75,7 @@ def needed(
     parts = {
         "tables": count * table,
         "gradients": count * table * (2 if graph else 1),
-        "optimiser": count * table * (2 if e.optimizer == "adam" else 0),
+        "optimiser": count * table * KEPT[e.optimizer],
         "best so far": count * table,
         "samples": count * train * (2 + e.negatives) * INTEGER * 2,
         "graph": edges * (1 + 2 * count * (e.model == "sgl")) if graph else 0,

@@ -7,7 +7,7 @@ from typing import Any
 
 from specrec_core import result_claims
 from specrec_core.baselines import CITEULIKE_BPR
-from specrec_core.catalogue import SYNTHETIC, Chapter, Suite
+from specrec_core.catalogue import Chapter, Suite, scaled
 from specrec_core.claims import Claim, Comparison, Reported
 from specrec_core.records import Experiment
 from specrec_core.studies import Study
@@ -170,11 +170,11 @@ def results_suite(profile: str, data: str) -> Suite:
         labels = tuning_labels(method, "LightGCN")
         for label, point in zip(labels, GRAPH_LINEAR, strict=True):
             suite[label] = base.with_(**point, seeds=(TUNING_SEED,))
-    shown: Suite = {label: _for(e, profile, data) for label, e in suite.items()}
+    shown: Suite = {label: scaled(e, profile, data) for label, e in suite.items()}
     for method in METHODS:
         for encoder in ENCODERS:
             shown[f"speed of {encoder} {method}"] = _speed(
-                _for(suite[f"{encoder} {method}"], profile, data)
+                scaled(suite[f"{encoder} {method}"], profile, data)
             )
     return shown
 
@@ -191,14 +191,6 @@ def _speed(e: Experiment) -> Study:
         epochs=2,
         protocol=json.dumps(protocol, sort_keys=True),
     )
-
-
-def _for(e: Any, profile: str, data: str) -> Experiment:
-    if data == "synthetic":
-        e = e.with_(dataset="synthetic", version=SYNTHETIC)
-    if profile == "quick":
-        e = e.with_(epochs=4, seeds=e.seeds[:2], evaluate_every=2)
-    return e
 
 
 PLUS_RUNS = ("official MF", "official MF, adaptive")

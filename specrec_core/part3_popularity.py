@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from specrec_core.baselines import CITEULIKE_BPR
-from specrec_core.catalogue import SYNTHETIC, Chapter, Suite
+from specrec_core.baselines import CITEULIKE_BPR, RESN_MF
+from specrec_core.catalogue import SYNTHETIC, Chapter, Suite, scaled
 from specrec_core.claims import Claim, Comparison, Reported
 from specrec_core.popularity_claims import (
     aligned,
@@ -51,6 +51,34 @@ STARTS = (0.001, 0.1, 0.5)  # standard deviations of the initial tables
 BPR = CITEULIKE_BPR.with_(learning_rate=2e-3, l2=3e-3)
 
 
+# Models with an activation, by the protocol of chapter 8, and so under the names they have there.
+POPULAR: dict[str, dict[str, Any]] = {
+    "ml-1m": {},
+    "coat": {"dataset": "coat"},
+    "douban-movie": {"dataset": "douban-movie", "version": VERSIONS["douban-movie"]},
+}
+LOSSES = {"squared error": "mse_sigmoid", "cross-entropy": "bce_sigmoid", "BPR": "bpr"}
+MEMORY = dict.fromkeys(LOSSES, ("ml-1m", "coat")) | {"squared error": tuple(POPULAR)}
+GROWING = {  # dimensions and seeds
+    "ml-1m": ((4, 16, 64, 256, 512), (0, 1, 2)),
+    "coat": ((4, 8, 16, 32, 64, 128, 256, 512), (0, 1, 2, 3, 4)),
+}
+FOLLOWED = RESN_MF.with_(
+    dataset="ml-100k",
+    version=VERSIONS["ml-100k"],
+    dim=64,
+    epochs=100,
+    batch_size=128,
+    validation=0.0,
+    l2=0.0,
+    l2_on="tables",
+    init="normal",
+    evaluate_every=2,
+)
+RATES = {"sgd": 0.03, "momentum": 0.003, "adam": 0.005, "adamw": 0.005}  # loss after 60 epochs is
+TABLES = (0.001, 0.01, 0.1, 0.3)  # of the same order with each
+
+
 def sets(names: tuple[str, ...], data: str) -> dict[str, str]:
     """Data sets by name with their versions; on synthetic data that one alone."""
     return {"synthetic": SYNTHETIC} if data == "synthetic" else {n: VERSIONS[n] for n in names}
@@ -58,33 +86,55 @@ def sets(names: tuple[str, ...], data: str) -> dict[str, str]:
 
 def bpr_suite(profile: str, data: str) -> Suite:
     """Trained models of several widths: ``bpr d=<d>``."""
-    base = BPR
-    if data == "synthetic":
-        base = base.with_(dataset="synthetic", version=SYNTHETIC, batch_size=512)
-    if profile == "quick":
-        base = base.with_(epochs=4, seeds=(0, 1), evaluate_every=2)
-    return {f"bpr d={d}": base.with_(dim=d) for d in WIDTHS}
+    return {f"bpr d={d}": scaled(BPR.with_(dim=d), profile, data, batch_size=512) for d in WIDTHS}
 
 
 def trained_memory(profile: str, data: str) -> Suite:
-    """Models whose memory of popularity chapter 6 shows, after the activation and before it.
-
-    Labels are ``trained <data set> <loss>``; the chapter lists whatever is here. Their records
-    need the metrics of `MEASURED`.
-    """
-    return {}
+    """Models whose memory of popularity chapter 6 shows, after the activation and before it."""
+    suite = {
+        f"trained {name}, {title}": RESN_MF.with_(**settings, loss=loss)
+        for name, settings in POPULAR.items()
+        for title, loss in LOSSES.items()
+        if name in MEMORY[title]
+    }
+    return {k: scaled(e, profile, data, dim=16) for k, e in suite.items()}
 
 
 def trained_widths(profile: str, data: str) -> Suite:
     """Models of growing dimension for chapter 7: ``trained <data set> d=<d>``."""
-    return {}
+    suite = {
+        f"trained {name} d={d}": RESN_MF.with_(**POPULAR[name], dim=d)
+        if d == RESN_MF.dim
+        else RESN_MF.with_(**POPULAR[name], dim=d, seeds=seeds)
+        for name, (dims, seeds) in GROWING.items()
+        for d in dims
+    }
+    return {k: scaled(e, profile, data) for k, e in suite.items()}
+
+
+def training_label(optimizer: str, std: float) -> str:
+    return f"training {optimizer} std={std:g}"
+
+
+def trainings(profile: str, data: str) -> Suite:
+    """One model followed over its epochs, by optimiser and size of the initial tables."""
+    suite = {
+        training_label(optimizer, std): FOLLOWED.with_(
+            optimizer=optimizer, learning_rate=rate, init_std=std
+        )
+        for optimizer, rate in RATES.items()
+        for std in TABLES
+    }
+    return {k: scaled(e, profile, data) for k, e in suite.items()}
 
 
 MEASURED = {  # what the pages look for in records of trained models, and what they call it
-    "cos(q1, r) before": "cos(q₁, r) before the activation",
-    "cos(q1, r) after": "after it",
-    "cos(q1, e) after": "cos(q₁, e) after it",
-    "energy share after": "σ₁²/‖Ŷ‖² after it",
+    "cos(q1, r) of scores": "cos(q₁, r) before",
+    "cos(q1, e) of scores": "cos(q₁, e) before",
+    "cos(q1, r) of sigmoid": "cos(q₁, r) after",
+    "cos(q1, e) of sigmoid": "cos(q₁, e) after",
+    "energy share of sigma1 of sigmoid": "σ₁²/‖Ŷ‖² after",
+    "cos(e, r) of scores": "control cos(e, r)",
 }
 
 
@@ -118,7 +168,8 @@ def amplification_suite(profile: str, data: str) -> Suite:
                 spectrum=SPECTRUM, users=60, items=40, dim=16, optimizer=optimizer, std=std,
                 steps=1000 if quick else 4000, every=2, **settings,
             )  # fmt: skip
-    return suite | bpr_suite(profile, data) | trained_widths(profile, data)
+    suite |= bpr_suite(profile, data) | trained_widths(profile, data)
+    return suite | trainings(profile, data)
 
 
 def descent_label(optimizer: str, std: float) -> str:

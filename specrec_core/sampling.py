@@ -59,6 +59,7 @@ class Negatives:
 
     def __init__(self, seen: CSR, weights: Tensor | None = None) -> None:
         n_items = seen.shape[1]
+        self.uniform = weights is None
         if weights is None:
             weights = torch.ones(n_items, dtype=torch.int64, device=seen.device)
         if weights.dtype.is_floating_point or weights.shape != (n_items,) or (weights < 0).any():
@@ -105,7 +106,8 @@ class Negatives:
         passed = torch.searchsorted(self.keys, user * (self.total + 1) + rank, right=True)
         # Positives of this user that lie before the rank-th unseen unit of weight.
         weight = rank + self.skipped[passed] - self.before_user[user]
-        items = torch.searchsorted(self.cumulative, weight, right=True)
+        # Where all weights are 1, an item is the weight of those before it.
+        items = weight if self.uniform else torch.searchsorted(self.cumulative, weight, right=True)
         return items.view(users.shape[0], count)
 
 

@@ -33,11 +33,12 @@ from specrec_core.arguments import (
     whole,
 )
 from specrec_core.corrections import Debiasing
-from specrec_core.evaluation import evaluate
+from specrec_core.evaluation import evaluate, popularity_groups
 from specrec_core.interactions import Interactions
 from specrec_core.losses import OBJECTIVES, SampleDrop
 from specrec_core.models import MF, generator
 from specrec_core.progress import bar
+from specrec_core.ranking import recommend
 from specrec_core.regularizers import Regularizer
 from specrec_core.replicas import carry_state, check_finite, optimizer_of, restore
 from specrec_core.sampled_evaluation import SampledEvaluation
@@ -87,14 +88,36 @@ def track_spectra(epoch: int, model: MF) -> dict[str, Tensor]:
         }
 
 
-def track_popularity(counts: Tensor, activation: str) -> Callback:
-    """Callback: how much the leading direction of the scores is popularity, `memorisation`."""
+def track_popularity(
+    data: Interactions, activation: str, debias: Debiasing, device: torch.device
+) -> Callback:
+    """Callback: how much of a model is popularity.
 
+    Of the leading direction of the scores, after their activation, ``"cos(q1, r)"`` and ``"energy
+    share of sigma1"``; before it ``"share of sigma1 of scores"``, σ₁/Σσ; and ``"share[4]@20"``, the
+    share of recommendations that go to the head, the most popular fifth of the training
+    interactions.
+    """
+    counts = torch.as_tensor(data.item_popularity)
+    groups = popularity_groups(counts.to(device))
+    everybody, seen = torch.arange(data.n_users, device=device), data.csr("train", device)
+    correct = debias.on(seen)
+
+    @torch.no_grad()
     def track(epoch: int, model: MF) -> dict[str, Tensor]:
-        with torch.no_grad():
-            users, items = model()
-            found = popularity.memorisation(users, items, counts, activation=activation)
-        return {name: found[name] for name in ("cos(q1, r)", "energy share of sigma1")}
+        users, items = model()
+        found = popularity.memorisation(users, items, counts, activation=activation)
+        lists = recommend(correct.scorer(model), everybody, seen, 20)
+        filled = lists >= 0
+        head = (groups[lists.clamp_min(0)] == groups.max()) & filled
+        return {
+            "cos(q1, r)": found["cos(q1, r)"],
+            "energy share of sigma1": found["energy share of sigma1"],
+            "share of sigma1 of scores": spectra.leading_share(
+                spectra.product_singular_values(users, items)
+            ),
+            "share[4]@20": head.sum((-2, -1)).double() / filled.sum((-2, -1)),
+        }
 
     return track
 

@@ -57,6 +57,14 @@ def test_negatives_follow_the_weights(device, weighted):
         assert chisquare(observed[possible], expected[possible]).pvalue > 1e-4
 
 
+def test_weights_of_one_draw_what_no_weights_draw(device):
+    seen = made(device=device)
+    users = torch.arange(seen.shape[0], device=device)
+    ones = torch.ones(seen.shape[1], dtype=torch.int64, device=device)
+    plain, weighted = Negatives(seen), Negatives(seen, ones)
+    assert plain.draw(users, 50, stream(device)).equal(weighted.draw(users, 50, stream(device)))
+
+
 def test_negatives_refuse_a_user_who_has_seen_everything():
     full = CSR.from_scipy(sp.csr_matrix(np.array([[1, 0], [1, 1]], dtype=np.float32)))
     with pytest.raises(ValueError, match=r"user 1 .* every item"):

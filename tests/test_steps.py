@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from specrec_core import debiasing, experiments, synthetic
+from specrec_core import corrections, debiasing, experiments, synthetic
 from specrec_core.contrastive import SGL, XSimGCL
 from specrec_core.corrections import Debiasing
 from specrec_core.evaluation import evaluate
@@ -221,6 +221,21 @@ def test_penalties_of_whole_tables_reach_every_row(l2_on, data):
                 table -= 0.5 * gradient
     for name, table in model.named_parameters():
         torch.testing.assert_close(after[name], table.detach())
+
+
+def test_ipl_by_a_matrix_product_and_by_rows_agree(data, monkeypatch):
+    found = []
+    for one_in in (0, 10**9):  # no matrix is dense enough; every one is
+        monkeypatch.setattr(corrections, "DENSE", one_in)
+        monkeypatch.setattr(corrections, "CELLS", 20 * data.n_items)  # several blocks
+        found.append(
+            moved(
+                lambda: make("mf", data, (4,)), data, loss="bpr", positives="user chunks",
+                debias=Debiasing("ipl", (0.2, 1.4)),
+            )[1]
+        )  # fmt: skip
+    for name in found[0]:
+        torch.testing.assert_close(found[0][name], found[1][name])
 
 
 @pytest.mark.parametrize("chunks", [False, True])

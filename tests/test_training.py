@@ -8,10 +8,11 @@ import pytest
 import torch
 
 from specrec_core import losses, synthetic
-from specrec_core.evaluation import evaluate
+from specrec_core.corrections import Debiasing
+from specrec_core.evaluation import evaluate, popularity_groups
 from specrec_core.models import MF, LightGCN, gather
 from specrec_core.regularizers import Regularizer
-from specrec_core.training import History, fit, track_spectra
+from specrec_core.training import History, fit, track_popularity, track_spectra
 
 
 @pytest.fixture(scope="module")
@@ -153,6 +154,69 @@ def test_one_sgd_step_is_the_gradient_step(kind, l2_on, data):
     (loss + 0.3 * penalty).sum().backward()
     torch.testing.assert_close(seen[1][0] - seen[0][0], -0.5 * start.users.grad)
     torch.testing.assert_close(seen[1][1] - seen[0][1], -0.5 * start.items.grad)
+
+
+@pytest.mark.parametrize("optimizer", ["momentum", "adamw"])
+def test_two_steps_of_an_optimiser(optimizer, data):
+    """v ← 0.9 v + g; and Adam, after each table was multiplied by 1 − 0.01 rate."""
+    seen = {}
+
+    def keep(epoch, model):
+        seen[epoch] = model.users.detach().clone(), model.items.detach().clone()
+        return {}
+
+    rate = 0.5 if optimizer == "momentum" else 0.05
+    fit(
+        make("mf", data, (4,), "cpu"), data, loss="logistic_alignment", optimizer=optimizer,
+        learning_rate=rate, batch_size=10**9, epochs=2, callbacks=(keep,), progress=False,
+    )  # fmt: skip
+    users = torch.tensor(np.repeat(np.arange(data.n_users), np.diff(data.train.indptr)))
+    items = torch.tensor(data.train.indices.astype(np.int64))
+    tables = [table.clone().requires_grad_() for table in seen[0]]
+    first = [torch.zeros_like(table) for table in tables]
+    second = [torch.zeros_like(table) for table in tables]
+    for step in (1, 2):
+        value = losses.logistic_alignment((tables[0][:, users] * tables[1][:, items]).sum(-1)).sum()
+        gradients = torch.autograd.grad(value, tables)
+        with torch.no_grad():
+            for table, g, m, v in zip(tables, gradients, first, second, strict=True):
+                if optimizer == "momentum":
+                    m.mul_(0.9).add_(g)
+                    table -= rate * m
+                    continue
+                m.mul_(0.9).add_(0.1 * g)
+                v.mul_(0.999).add_(0.001 * g.square())
+                moved = (m / (1 - 0.9**step)) / ((v / (1 - 0.999**step)).sqrt() + 1e-8)
+                table.mul_(1 - 0.01 * rate).sub_(rate * moved)
+    for got, expected in zip(seen[2], tables, strict=True):
+        torch.testing.assert_close(got, expected.detach())
+
+
+def test_popularity_is_tracked_of_the_lists_that_are_recommended(data, device):
+    """Share of the head as `evaluate` has it, and σ₁/Σσ as numpy has it, at every epoch."""
+    whole = replace(data, test=data.train, validation=data.validation * 0)  # a test for every user
+    groups = popularity_groups(torch.as_tensor(whole.item_popularity))
+    expected = []
+
+    def look(epoch, model):
+        seen = whole.csr("train", device)
+        found = evaluate(
+            model.scorer(), whole.csr("test", device), seen, k=(20,), item_groups=groups.to(device)
+        )
+        users, items = (x[0].detach().cpu().double().numpy() for x in model())
+        s = np.linalg.svd(users @ items.T, compute_uv=False)
+        expected.append((float(found.mean["share[4]@20"][0]), s[0] / s.sum()))
+        return {}
+
+    track = track_popularity(whole, "sigmoid", Debiasing(), torch.device(device))
+    history = fit(
+        make("mf", whole, (3,), device), whole, loss="mse_sigmoid", learning_rate=0.05, epochs=4,
+        select="last", callbacks=(look, track), progress=False,
+    )  # fmt: skip
+    names = ("share[4]@20", "share of sigma1 of scores")
+    got = np.array([history.values[name][0] for name in names]).T
+    np.testing.assert_allclose(got, np.array(expected), rtol=1e-6)
+    assert got[-1, 0] != got[0, 0]
 
 
 def test_without_selection_every_interaction_trains_and_the_last_epoch_stays(data):
