@@ -20,6 +20,7 @@ from torch import Tensor
 
 from specrec_core import spectra
 from specrec_core.arguments import ACTIVATIONS, between, one_of, whole
+from specrec_core.spectral_norm import spectral_norm_penalty
 
 KEPT_ELEMENTS = 2**26  # activated scores that are kept between steps; more are computed anew
 BLOCK_ELEMENTS = 2**23
@@ -192,6 +193,7 @@ def popularity_metrics(
 
     Shapes: ``users (R, n, d)``, ``items (R, m, d)``, ``lists (R, ·, k)``, ``popularity (m,)``.
     The names of `memorisation` end in ``of scores``, and in ``of sigmoid`` after the activation.
+    ``"one power step over sigma1 of scores"`` is what the penalty of ReSN sees of σ₁.
     """
     counts = torch.as_tensor(popularity, device=items.device)
     found: dict[str, Tensor] = {}
@@ -200,7 +202,9 @@ def popularity_metrics(
         values = memorisation(users, items, counts, activation=name)
         found |= {f"{key} of {what}": value for key, value in values.items()}
     k = lists.shape[-1]
+    step = spectral_norm_penalty(users.double(), items.double()).sqrt()
     return found | {
+        "one power step over sigma1 of scores": step / found["sigma1 of scores"],
         f"share of the most popular 20%@{k}": share_of_most_popular(lists, counts, 0.2),
         f"novelty@{k}": novelty(lists, counts, n_users),
         "largest share of one item@1": largest_top_share(lists),

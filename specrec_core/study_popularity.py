@@ -19,6 +19,7 @@ from specrec_core.evaluation import popularity_groups, ranking_metrics
 from specrec_core.factorisation import Decomposition, truncated_svd
 from specrec_core.interactions import CSR, Interactions
 from specrec_core.ranking import contains, recommend
+from specrec_core.spectral_norm import spectral_norm_penalty
 from specrec_core.studies import Measured
 
 POINTS = 120  # of a rank plot
@@ -30,6 +31,29 @@ GROUPS = 5
 def interactions(dataset: str) -> Interactions:
     """A data set with all of its training pairs in train."""
     return datasets.load(dataset, validation=0.0)
+
+
+def quotient(*, dataset: str, seed: int, progress: bool, dimensions: Sequence[int]) -> Measured:
+    """What power steps from constant see of σ₁, for the best approximations of Y of rank d.
+
+    By d, for 1 to 3 steps, the root of `specrec_core.spectral_norm.spectral_norm_penalty` over σ₁;
+    and what `specrec_core.alignment.power_step_bound` guarantees for one. The seed draws the start
+    of Lanczos.
+    """
+    found = alignment.leading(matrix(interactions(dataset)), max(dimensions), seed=seed)
+    level = abs(alignment.cosine(found.u[:, 0], np.ones(len(found.u))))
+    curves: dict[str, list[float]] = {"d": [float(d) for d in dimensions], "guaranteed": []}
+    for d in dimensions:
+        users, items = (
+            torch.as_tensor(found.u[:, :d] * found.s[:d]),
+            torch.as_tensor(found.v[:, :d]),
+        )
+        for steps in (1, 2, 3):
+            seen = spectral_norm_penalty(users, items, power_steps=steps).sqrt()
+            curves.setdefault(f"steps={steps}", []).append(float(seen) / found.s[0])
+        ratio = found.s[1] / found.s[0] if d > 1 else 0.0
+        curves["guaranteed"].append(alignment.power_step_bound(ratio, level))
+    return Measured({name: series[-1] for name, series in curves.items() if name != "d"}, curves)
 
 
 def matrix(data: Interactions) -> sp.csr_array:

@@ -1,4 +1,4 @@
-"""How long an epoch takes: the speed of a training protocol on one core, apart from its records.
+"""How long things take on one core: an epoch of a training protocol, a spectral norm.
 
 Records say how long their own runs took, but runs share a machine with others. Processor time of
 one thread, measured on a few epochs, is what a comparison of methods can use.
@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Callable
 
 import torch
 
 from specrec_core import datasets, experiments
 from specrec_core.building import build
 from specrec_core.records import Experiment
+from specrec_core.spectral_norm import exact_spectral_norm, spectral_norm_penalty
 from specrec_core.studies import Measured
 from specrec_core.training import History
 
@@ -48,6 +50,48 @@ def epoch(*, dataset: str, seed: int, progress: bool, epochs: int, protocol: str
         torch.set_num_threads(threads)
     cpu, wall = ((after - before) / epochs for before, after in zip(*spent, strict=True))
     return Measured({"processor seconds of an epoch": cpu, "seconds of an epoch": wall})
+
+
+def spectral_norm(
+    *, seed: int, progress: bool, users: int, items: int, dim: int, whole: bool
+) -> Measured:
+    """Processor seconds of one thread for σ₁ of U Vᵀ, of normal tables, in several ways.
+
+    One power step, alone and with its gradient [lin2024resn]; from the factors exactly, by QR; and
+    where ``whole``, by the singular values of the matrix of scores.
+    """
+    draw = torch.Generator().manual_seed(seed)
+    tables = [torch.randn(n, dim, generator=draw, requires_grad=True) for n in (users, items)]
+
+    def gradient() -> None:
+        torch.autograd.grad(spectral_norm_penalty(*tables), tables)
+
+    ways: dict[str, Callable[[], object]] = {
+        "one power step": lambda: spectral_norm_penalty(*(x.detach() for x in tables)),
+        "one power step with gradient": gradient,
+        "factors": lambda: exact_spectral_norm(*tables),
+    }
+    if whole:
+        ways["scores"] = lambda: torch.linalg.svdvals((tables[0] @ tables[1].mT).detach())
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        return Measured(
+            {f"seconds by {name}": _processor_seconds(way) for name, way in ways.items()}
+        )
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _processor_seconds(work: Callable[[], object], least: float = 0.2) -> float:
+    """The smallest of several calls, for at least ``least`` seconds; one where it takes longer."""
+    best, total = float("inf"), 0.0
+    while total < least:
+        started = time.process_time()
+        work()
+        spent = time.process_time() - started
+        best, total = min(best, spent), total + spent
+    return best
 
 
 def _spent(e: Experiment, data: datasets.Interactions) -> tuple[float, float]:
