@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from specrec_core.baselines import RESN_MF
-from specrec_core.catalogue import Chapter, Suite, scaled
+from specrec_core.catalogue import SYNTHETIC, Chapter, Suite, scaled
 from specrec_core.records import Experiment
+from specrec_core.studies import Study
 
 TUNING_SEED = 100
 COMMON, EVEN, COAT, DOUBAN = "ml-1m", "ml-1m evened", "coat", "douban-movie"
@@ -75,6 +76,17 @@ CHOSEN: dict[str, dict[str, int]] = {  # position with the best validation NDCG@
 # InvCF on MovieLens takes batches of interactions and an hour for each seed on a CPU.
 NOT_ON = {COMMON: ("InvCF",), EVEN: ("InvCF",), COAT: ()}
 STRONG = {CODE: {"strength": 0.2}, FORMULA: {"strength": 1e-2}}
+RESHAPED = {
+    "ml-1m": RESN_MF.version,
+    "douban-movie": "dvgrl@2cdb4e0, official split",
+    "citeulike": "directspec@21e0ebe, official split",
+    "gowalla": "lightgcn@947ca2b, official split",
+    "yelp2018": "bsl@89e0267, official split",
+}
+LEVELS = (1.0, 0.8, 0.6, 0.4, 0.3, 0.2, 0.15, 0.1)
+FACTORS = (0.0, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 4.0)
+SIZES = (1000, 2000, 4000, 10_000, 100_000, 1_000_000)  # users; items are half as many
+WHOLE = 4000  # users up to which all scores are decomposed: minutes on one core
 README = {"strength": 0.01}
 ON_GRAPHS: dict[str, dict[str, Any]] = {
     "LightGCN": {"model": "lightgcn", "layers": 3, "init": "normal"},
@@ -147,7 +159,35 @@ def resn_suite(profile: str, data: str) -> Suite:
     suite["selected on test MSE"] = on_test
     suite[f"selected on test {CODE}"] = on_test.with_(**_CODE, **README)
     small = {"test_split": "source", "dim": 16}
-    return {label: scaled(e, profile, data, **small) for label, e in suite.items()}
+    trained: Suite = {label: scaled(e, profile, data, **small) for label, e in suite.items()}
+    return trained | _studies(profile, data)
+
+
+def _studies(profile: str, data: str) -> Suite:
+    """What needs no training: spectra of interactions made flatter, and the estimate of σ₁."""
+    quick = profile == "quick"
+    names = {"synthetic": SYNTHETIC} if data == "synthetic" else RESHAPED
+    suite: Suite = {}
+    for name, version in names.items():
+        suite[f"reshaped {name}"] = Study.of(
+            "study_popularity.reshaped", dataset=name, version=version,
+            seeds=(0,) if quick else (0, 1, 2), dim=64, levels=LEVELS, factors=FACTORS,
+            users=500 if quick else 2000,
+        )  # fmt: skip
+        suite[f"seen {name}"] = Study.of(
+            "study_popularity.quotient", dataset=name, version=version, seeds=(0,),
+            dimensions=(1, 2, 4, 8, 16, 32, 64),
+        )  # fmt: skip
+    for n in SIZES[:2] if quick else SIZES:
+        suite[time_label(n)] = Study.of(
+            "study_speed.spectral_norm", seeds=(0,) if quick else (0, 1, 2), users=n, items=n // 2,
+            dim=64, whole=n <= WHOLE,
+        )  # fmt: skip
+    return suite
+
+
+def time_label(n: int) -> str:
+    return f"time of {n} users"
 
 
 CHAPTERS = {

@@ -125,6 +125,25 @@ def exact_spectral_norm(users: Tensor, items: Tensor) -> Tensor:
     return spectra.product_singular_values(users.detach(), items.detach())[..., 0].square()
 
 
+def clipped(s: Tensor, strength: Tensor | float) -> Tensor:
+    """Singular values of the Z with the least ½‖Y − Z‖_F² + β‖Z‖₂²: those of Y, cut off at a level.
+
+    min(σ_k, τ), with the level τ at which Σ max(σ_k − τ, 0) = 2βτ.
+
+    Shapes: ``s (*, k)``, not negative and descending, and the strength β ≥ 0, a number or ``(*,)``
+    → ``(*, k)``.
+    """
+    beta = torch.as_tensor(strength, dtype=s.dtype, device=s.device)
+    if bool((beta < 0).any()) or bool((s.diff(dim=-1) > 0).any()) or bool((s < 0).any()):
+        raise ValueError(
+            "s, strength: expected descending singular values and a strength from 0 on"
+        )
+    # With the first j values cut the level is Σ_{k ≤ j} σ_k / (j + 2β), largest for the right j.
+    counts = torch.arange(1, s.shape[-1] + 1, dtype=s.dtype, device=s.device)
+    level = (s.cumsum(-1) / (counts + 2 * beta.unsqueeze(-1))).amax(-1, keepdim=True)
+    return torch.minimum(s, level)
+
+
 class Scores:
     """Z = U Vᵀ as a linear map, evaluated right to left: ``forth`` is x ↦ Zx, ``back`` y ↦ Zᵀy."""
 

@@ -53,7 +53,8 @@ def quotient(*, dataset: str, seed: int, progress: bool, dimensions: Sequence[in
             curves.setdefault(f"steps={steps}", []).append(float(seen) / found.s[0])
         ratio = found.s[1] / found.s[0] if d > 1 else 0.0
         curves["guaranteed"].append(alignment.power_step_bound(ratio, level))
-    return Measured({name: series[-1] for name, series in curves.items() if name != "d"}, curves)
+    ends = {name: series[-1] for name, series in curves.items() if name != "d"}
+    return Measured(ends, {"interactions": found.s.tolist()}, curves)
 
 
 def matrix(data: Interactions) -> sp.csr_array:
@@ -189,6 +190,48 @@ def truncation(
     metrics["items in the head"] = float((head == GROUPS - 1).sum())
     about = {"users listed": len(chosen), "items": len(head)}
     return Measured(metrics, {"interactions": found.s.tolist()}, curves, about)
+
+
+def reshaped(
+    *,
+    dataset: str,
+    seed: int,
+    progress: bool,
+    dim: int,
+    levels: Sequence[float],
+    factors: Sequence[float],
+    users: int,
+) -> Measured:
+    """Recommendations from the best approximation of rank ``dim``, its leading σ made smaller.
+
+    ``"cut"``: singular values cut off at a level, given over σ₁ (what a penalty of the spectral
+    norm does, `specrec_core.spectral_norm.clipped`); ``"scaled"``: σ₁ alone times a factor. Lists
+    and shares are those of `truncation`, and ``"cut by level"``, ``"scaled by factor"`` what they
+    are at.
+    """
+    data = interactions(dataset)
+    found = Decomposition(*_signed(truncated_svd(matrix(data), dim, seed=seed)))
+    groups = popularity_groups(torch.as_tensor(np.asarray(data.item_popularity)), GROUPS)
+    truth, seen = data.csr("test"), data.csr("train")
+    chosen = _sample(truth, users, seed)
+    curves: dict[str, list[float]] = {"cut by level": [*levels], "scaled by factor": [*factors]}
+    spectra = [("cut", np.minimum(found.s, level * found.s[0])) for level in levels]
+    spectra += [("scaled", np.r_[factor * found.s[0], found.s[1:]]) for factor in factors]
+    for way, s in spectra:
+        lists = _lists(Decomposition(found.u, s, found.v), chosen, seen)
+        values = ranking_metrics(
+            contains(truth, chosen, lists[None]), truth.degree()[chosen], k=(TOP,)
+        )
+        for name, value in (
+            ("head", (groups[lists] == GROUPS - 1).double().mean()),
+            ("tail", (groups[lists] <= 1).double().mean()),
+            ("ndcg@20", values["ndcg@20"].mean()),
+            ("items shown", torch.tensor(len(lists.unique()) / len(groups))),
+            ("share of sigma 1", torch.tensor(s.max() / s.sum())),
+        ):
+            curves.setdefault(f"{way}: {name}", []).append(float(value))
+    ends = {name: series[-1] for name, series in curves.items() if ":" in name}
+    return Measured(ends, {"interactions": found.s.tolist()}, curves)
 
 
 def descent(

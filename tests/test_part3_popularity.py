@@ -20,7 +20,9 @@ from specrec_core import (
     popularity_claims,
     powerlaws,
     study_popularity,
+    study_speed,
 )
+from specrec_core.evaluation import popularity_groups
 from specrec_core.factorisation import Decomposition
 from specrec_core.spectra import popularity_alignment
 
@@ -328,6 +330,51 @@ def test_truncations_recommend_what_the_dense_scores_do(planted):
         assert found.metrics[f"ndcg@20, d={d}"] == pytest.approx(ndcg, abs=0.01)
         assert found.metrics[f"share of sigma 1, d={d}"] == pytest.approx(s[0] / s[:d].sum(), 1e-3)
     assert found.metrics["head of the data"] == pytest.approx(r[head == 4].sum() / r.sum())
+
+
+def test_reshaped_spectra_recommend_what_the_dense_scores_do(planted):
+    found = study_popularity.reshaped(
+        dataset="synthetic", seed=3, progress=False, dim=6, levels=(1.0, 0.4), factors=(0.0, 2.0),
+        users=60,
+    )  # fmt: skip
+    y = planted.train.toarray().astype(float)
+    u, s, vt = np.linalg.svd(y, full_matrices=False)
+    groups = popularity_groups(torch.as_tensor(planted.item_popularity)).numpy()
+    having = np.flatnonzero(np.diff(planted.test.indptr))
+    users = np.sort(np.random.default_rng(3).choice(having, 60, replace=False))
+    for way, place, spectrum in (
+        ("cut", 1, np.minimum(s[:6], 0.4 * s[0])),
+        ("scaled", 0, np.r_[0, s[1:6]]),
+        ("scaled", 1, np.r_[2 * s[0], s[1:6]]),
+    ):
+        scores = np.where(y > 0, -np.inf, (u[:, :6] * spectrum) @ vt[:6])[users]
+        lists = np.argsort(-scores, axis=1, kind="stable")[:, :20]
+        curve = {name: found.curves[f"{way}: {name}"][place] for name in ("head", "tail")}
+        assert curve["head"] == pytest.approx((groups[lists] == 4).mean(), abs=0.01)
+        assert curve["tail"] == pytest.approx((groups[lists] <= 1).mean(), abs=0.01)
+        share = found.curves[f"{way}: share of sigma 1"][place]
+        assert share == pytest.approx(spectrum.max() / spectrum.sum(), 1e-3)
+
+
+def test_quotients_are_those_of_the_truncated_matrix(planted):
+    found = study_popularity.quotient(
+        dataset="synthetic", seed=0, progress=False, dimensions=(1, 4)
+    ).curves
+    u, s, vt = np.linalg.svd(planted.train.toarray().astype(float), full_matrices=False)
+    z = (u[:, :4] * s[:4]) @ vt[:4]
+    r = z.sum(0)
+    assert found["steps=1"][1] == pytest.approx(np.linalg.norm(z @ r) / np.linalg.norm(r) / s[0])
+    r = z.T @ (z @ r)
+    assert found["steps=2"][1] == pytest.approx(np.linalg.norm(z @ r) / np.linalg.norm(r) / s[0])
+    assert found["steps=1"][0] == found["guaranteed"][0] == pytest.approx(1)
+    assert found["guaranteed"][1] <= found["steps=1"][1] <= found["steps=3"][1] <= 1 + 1e-12
+
+
+def test_the_time_of_a_norm_is_measured_each_way():
+    found = study_speed.spectral_norm(
+        seed=0, progress=False, users=60, items=40, dim=4, whole=True
+    ).metrics
+    assert len(found) == 4 and all(0 < seconds < 5 for seconds in found.values())
 
 
 def test_descent_studies_report_what_happened():
