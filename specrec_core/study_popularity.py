@@ -50,7 +50,7 @@ def quotient(*, dataset: str, seed: int, progress: bool, dimensions: Sequence[in
         )
         for steps in (1, 2, 3):
             seen = spectral_norm_penalty(users, items, power_steps=steps).sqrt()
-            curves.setdefault(f"steps={steps}", []).append(float(seen) / found.s[0])
+            curves.setdefault(f"steps={steps}", []).append(float(seen / found.s[0]))
         ratio = found.s[1] / found.s[0] if d > 1 else 0.0
         curves["guaranteed"].append(alignment.power_step_bound(ratio, level))
     ends = {name: series[-1] for name, series in curves.items() if name != "d"}
