@@ -13,7 +13,7 @@ TUNING_SEED = 100
 COMMON, EVEN, COAT, DOUBAN = "ml-1m", "ml-1m evened", "coat", "douban-movie"
 SETS: dict[str, dict[str, Any]] = {
     COMMON: {},
-    EVEN: {"test_split": "equal exposure"},
+    EVEN: {"test_split": "equal exposure", "seeds": (0, 1, 2)},
     COAT: {"dataset": "coat"},
     DOUBAN: {"dataset": "douban-movie", "version": "dvgrl@2cdb4e0, official split"},
     "gowalla": {"dataset": "gowalla", "version": "lightgcn@947ca2b, official split"},
@@ -36,7 +36,6 @@ METHODS: dict[str, dict[str, Any]] = {
     CODE: _CODE,
     FORMULA: _FORMULA,
     "BPR": {"loss": "bpr"},
-    "BPR, penalty tuned": {"loss": "bpr"},
     f"{FORMULA}, BPR": {"loss": "bpr", **_FORMULA},
     "zero-sum": {"loss": "bpr", "debias": "zero_sum"},
     "MACR": {"loss": "bce", "debias": "macr"},
@@ -59,7 +58,6 @@ GRIDS: dict[str, list[dict[str, Any]]] = {
     "MSE, penalty tuned": PENALTIES,
     CODE: [{"strength": b} for b in (0.002, 0.01, 0.05)],
     FORMULA: QUOTIENTS,
-    "BPR, penalty tuned": PENALTIES,
     f"{FORMULA}, BPR": QUOTIENTS,
     "zero-sum": _settings((0.99,), (0.9,), (0.5,)),
     "MACR": _settings((1e-3, 1e-3, 0.0), (1e-3, 1e-3, 10.0), (1e-3, 1e-3, 40.0)),
@@ -143,7 +141,7 @@ def resn_suite(profile: str, data: str) -> Suite:
                 continue
             best = GRIDS[method][CHOSEN[grid_of(where)][method]]
             suite[main_label(method, where)] = experiment(where, method, best)
-            if grid_of(where) == where:
+            if where in CHOSEN:
                 for label, point in zip(tuning_labels(method, where), GRIDS[method], strict=True):
                     suite[label] = experiment(where, method, point).with_(seeds=(TUNING_SEED,))
         for method, change in STRONG.items():
@@ -169,11 +167,12 @@ def _studies(profile: str, data: str) -> Suite:
     names = {"synthetic": SYNTHETIC} if data == "synthetic" else RESHAPED
     suite: Suite = {}
     for name, version in names.items():
-        suite[f"reshaped {name}"] = Study.of(
-            "study_popularity.reshaped", dataset=name, version=version,
-            seeds=(0,) if quick else (0, 1, 2), dim=64, levels=LEVELS, factors=FACTORS,
-            users=500 if quick else 2000,
-        )  # fmt: skip
+        for evened in (False, True):
+            suite[f"reshaped {name}" + " evened" * evened] = Study.of(
+                "study_popularity.reshaped", dataset=name, version=version,
+                seeds=(0,) if quick else (0, 1, 2), dim=64, levels=LEVELS, factors=FACTORS,
+                users=500 if quick else 2000, evened=evened,
+            )  # fmt: skip
         suite[f"seen {name}"] = Study.of(
             "study_popularity.quotient", dataset=name, version=version, seeds=(0,),
             dimensions=(1, 2, 4, 8, 16, 32, 64),

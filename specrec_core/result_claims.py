@@ -94,10 +94,11 @@ def chosen_on_validation(title: str, labels: Sequence[str], chosen: int) -> Clai
     """The setting with five seeds is the one with the best validation score of its grid."""
 
     def test(records: Mapping[str, Record]) -> tuple[bool, str]:
-        scores = [records[label].metrics[f"validation {METRIC}"][0] for label in labels]
+        metric = records[labels[0]].training.metric
+        scores = [records[label].metrics[f"validation {metric}"][0] for label in labels]
         best = max(range(len(scores)), key=scores.__getitem__)
         shown = ", ".join(f"{score:.4f}" for score in scores)
-        return best == chosen, f"validation NDCG@10 {shown}; the best is number {best + 1}"
+        return best == chosen, f"validation {metric.upper()} {shown}; the best is number {best + 1}"
 
     place = f"number {chosen + 1} of {len(labels)}"
     return Claim(

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from specrec_core import alignment, amplification, datasets, gradient_flow, powerlaws
 from specrec_core.evaluation import popularity_groups, ranking_metrics
+from specrec_core.exposure import equal_exposure
 from specrec_core.factorisation import Decomposition, truncated_svd
 from specrec_core.interactions import CSR, Interactions
 from specrec_core.ranking import contains, recommend
@@ -201,15 +202,17 @@ def reshaped(
     levels: Sequence[float],
     factors: Sequence[float],
     users: int,
+    evened: bool,
 ) -> Measured:
     """Recommendations from the best approximation of rank ``dim``, its leading σ made smaller.
 
     ``"cut"``: singular values cut off at a level, given over σ₁ (what a penalty of the spectral
     norm does, `specrec_core.spectral_norm.clipped`); ``"scaled"``: σ₁ alone times a factor. Lists
     and shares are those of `truncation`, and ``"cut by level"``, ``"scaled by factor"`` what they
-    are at.
+    are at. With ``evened`` all items are equally exposed in test (`specrec_core.exposure`).
     """
     data = interactions(dataset)
+    data = equal_exposure(data) if evened else data
     found = Decomposition(*_signed(truncated_svd(matrix(data), dim, seed=seed)))
     groups = popularity_groups(torch.as_tensor(np.asarray(data.item_popularity)), GROUPS)
     truth, seen = data.csr("test"), data.csr("train")

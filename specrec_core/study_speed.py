@@ -53,7 +53,7 @@ def epoch(*, dataset: str, seed: int, progress: bool, epochs: int, protocol: str
 
 
 def spectral_norm(
-    *, seed: int, progress: bool, users: int, items: int, dim: int, whole: bool
+    *, dataset: str, seed: int, progress: bool, users: int, items: int, dim: int, whole: bool
 ) -> Measured:
     """Processor seconds of one thread for σ₁ of U Vᵀ, of normal tables, in several ways.
 

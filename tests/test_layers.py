@@ -16,7 +16,7 @@ FLOORS = [  # from the top to the bottom; nothing imports from its own line or a
     ["experiments"],
     ["part*"],
     ["catalogue"],
-    ["popularity_claims", "proof_claims", "result_claims", "scaling_claims"],
+    ["popularity_claims", "proof_claims", "resn_claims", "result_claims", "scaling_claims"],
     ["spike_claims", "use_claims"],
     ["reported"],
     ["claims", "baselines"],

@@ -335,7 +335,7 @@ def test_truncations_recommend_what_the_dense_scores_do(planted):
 def test_reshaped_spectra_recommend_what_the_dense_scores_do(planted):
     found = study_popularity.reshaped(
         dataset="synthetic", seed=3, progress=False, dim=6, levels=(1.0, 0.4), factors=(0.0, 2.0),
-        users=60,
+        users=60, evened=False,
     )  # fmt: skip
     y = planted.train.toarray().astype(float)
     u, s, vt = np.linalg.svd(y, full_matrices=False)
@@ -372,7 +372,7 @@ def test_quotients_are_those_of_the_truncated_matrix(planted):
 
 def test_the_time_of_a_norm_is_measured_each_way():
     found = study_speed.spectral_norm(
-        seed=0, progress=False, users=60, items=40, dim=4, whole=True
+        dataset="planted", seed=0, progress=False, users=60, items=40, dim=4, whole=True
     ).metrics
     assert len(found) == 4 and all(0 < seconds < 5 for seconds in found.values())
 

@@ -1,0 +1,116 @@
+"""Part III, Popularity: what chapter 8 asks of its records."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+from specrec_core.claims import mean_interval, show
+from specrec_core.records import Record
+
+Test = Callable[[Mapping[str, Record]], tuple[bool, str]]
+ACCURACY, POPULAR = "ndcg@20", "share[4]@20"
+
+
+def mean(record: Record, metric: str) -> float:
+    return mean_interval(record.metrics[metric])[0]
+
+
+def change(records: Mapping[str, Record], pair: tuple[str, str], metric: str) -> float:
+    """Relative change of a mean over seeds, from the second label of a pair to the first."""
+    return mean(records[pair[0]], metric) / mean(records[pair[1]], metric) - 1
+
+
+def up_to(pairs: Sequence[tuple[str, str]], metric: str, reported: float) -> Test:
+    """The largest of several relative changes is at least nine tenths of the reported one.
+
+    With a negative ``reported`` the change furthest down is meant.
+    """
+
+    def test(records: Mapping[str, Record]) -> tuple[bool, str]:
+        found = {pair[0]: change(records, pair, metric) for pair in pairs}
+        signed = [value if reported > 0 else -value for value in found.values()]
+        shown = ", ".join(f"{label} {value:+.1%}" for label, value in found.items())
+        return max(signed) >= 0.9 * abs(reported), shown
+
+    return test
+
+
+def dominated(others: Sequence[str], ours: Sequence[str]) -> Test:
+    """Every other point has one of ours with at least its accuracy and at most its popular share.
+
+    Means over seeds.
+    """
+
+    def test(records: Mapping[str, Record]) -> tuple[bool, str]:
+        points = {
+            label: (mean(records[label], ACCURACY), mean(records[label], POPULAR))
+            for label in (*others, *ours)
+        }
+        free = [
+            label
+            for label in others
+            if not any(
+                points[o][0] >= points[label][0] and points[o][1] <= points[label][1] for o in ours
+            )
+        ]
+        return not free, f"{len(others) - len(free)} of {len(others)} are" + (
+            f"; not {', '.join(free)}" if 0 < len(free) <= 4 else ""
+        )
+
+    return test
+
+
+def faster(slow: str, quick: str, factor: float) -> Test:
+    """One way takes at most 1/factor of the time of another, in the least ratio over sizes."""
+
+    def test(records: Mapping[str, Record]) -> tuple[bool, str]:
+        ratios = {
+            label: mean(r, f"seconds by {slow}") / mean(r, f"seconds by {quick}")
+            for label, r in records.items()
+        }
+        shown = ", ".join(
+            f"{label.removeprefix('time of ')} {ratio:.0f}×" for label, ratio in ratios.items()
+        )
+        return min(ratios.values()) >= factor, shown
+
+    return test
+
+
+def sees(metric: str, least: float) -> Test:
+    """What one power step sees of σ₁ is at least that share of it, in every record and seed."""
+
+    def test(records: Mapping[str, Record]) -> tuple[bool, str]:
+        holds = all(min(r.metrics[metric]) >= least for r in records.values())
+        return holds, ", ".join(
+            f"{label.removeprefix('seen ')} {mean(r, metric):.2f}" for label, r in records.items()
+        )
+
+    return test
+
+
+def lower(pair: tuple[str, str], metric: str) -> Test:
+    """The 95 % intervals over seeds are apart, with the first label below."""
+
+    def test(records: Mapping[str, Record]) -> tuple[bool, str]:
+        (a, half_a), (b, half_b) = (mean_interval(records[x].metrics[metric]) for x in pair)
+        shown = ", ".join(f"{label} {show(records[label].metrics[metric])}" for label in pair)
+        return a + half_a < b - half_b, shown
+
+    return test
+
+
+def falls_when_smaller(curve: str, by: float) -> Test:
+    """From a factor of 1 for σ₁ down to 0 a share falls by at least that part of it, everywhere."""
+
+    def test(records: Mapping[str, Record]) -> tuple[bool, str]:
+        found = {}
+        for label, record in records.items():
+            factors = record.history["scaled by factor"][0]
+            one, none = factors.index(1.0), factors.index(0.0)
+            series = record.history[curve]
+            before, after = (sum(s[k] for s in series) / len(series) for k in (one, none))
+            found[label.removeprefix("reshaped ")] = after / before - 1
+        shown = ", ".join(f"{label} {value:+.1%}" for label, value in found.items())
+        return max(found.values()) <= -by, shown
+
+    return test
