@@ -10,12 +10,15 @@ from specrec_core.claims import Claim, Comparison, Reported
 from specrec_core.popularity_claims import (
     aligned,
     closer_than_constant,
+    falls_after_peak,
     falls_with_dimension,
     falls_with_width,
     in_order,
     leads_less_when_wider,
+    no_closer_than_constant,
     overshoots,
     plausible_tail,
+    rises_first,
     share_falls,
     speaks,
     spread_less,
@@ -176,6 +179,12 @@ def descent_label(optimizer: str, std: float) -> str:
     return f"descent {optimizer} std={std:g}"
 
 
+SIGMOIDS = tuple(
+    f"trained {name}, {title}"
+    for title, names in MEMORY.items()
+    if title != "BPR"
+    for name in names
+)
 RAW = tuple(f"raw {name}" for name in VERSIONS)
 BPR_WIDTHS = tuple(f"bpr d={d}" for d in WIDTHS)
 CUT = tuple(f"truncated {name}" for name in TRUNCATED)
@@ -203,6 +212,23 @@ CHAPTERS = {
                 aligned(),
                 source=f"{SUMMARISED}: often above 0.98",
                 note="CiteULike is none of the paper's data sets; BPR has no activation",
+            ),
+            *(
+                Claim(
+                    f"The same after a sigmoid: {label.removeprefix('trained ')}",
+                    (label,),
+                    aligned(metric="cos(q1, r) of sigmoid"),
+                    source=f"{SUMMARISED}: often above 0.98",
+                    note="at the epoch that validation chose",
+                )
+                for label in SIGMOIDS
+            ),
+            Claim(
+                "Before the sigmoid q₁ is closer to popularity than a constant is in none of them",
+                SIGMOIDS,
+                no_closer_than_constant,
+                source="an earlier run with another implementation",
+                note="in brackets the cosine of the constant vector",
             ),
             Claim(
                 "q₁ of the interactions themselves is closer to popularity than a constant is",
@@ -277,6 +303,36 @@ CHAPTERS = {
                 leads_less_when_wider,
                 source=SUMMARISED,
                 note="σ₁/Σσ; for truncated SVD it holds by definition",
+            ),
+            *(
+                Claim(
+                    f"The fewer dimensions, the larger {what}: squared error, {name}, trained",
+                    tuple(f"trained {name} d={d}" for d in dims),
+                    falls_with_width(metric),
+                    source=SUMMARISED,
+                    note="no setting was tuned, for any dimension",
+                )
+                for name, (dims, _) in GROWING.items()
+                for metric, what in (
+                    ("share[4]@20", "the share of the head"),
+                    ("share of sigma1 of scores", "the share of σ₁"),
+                )
+            ),
+            Claim(
+                "In training on ML-100K the share of σ₁ peaks at twice its last value or more, "
+                "with every optimiser, from small tables",
+                tuple(training_label(o, std) for o in RATES for std in TABLES[:2]),
+                rises_first("share of sigma1 of scores", 2.0),
+                source="a reading of the theorem on modes",
+                note="peak and last value",
+            ),
+            Claim(
+                "Once past their peaks the shares of σ₁ and of the head only fall, from every "
+                "start, with every optimiser",
+                tuple(training_label(o, std) for o in RATES for std in TABLES),
+                falls_after_peak(("share of sigma1 of scores", "share[4]@20")),
+                source=f"{SUMMARISED}: both fall over the epochs",
+                note="by more than 0.01 they never rise again, in the mean over seeds",
             ),
             *(
                 Claim(

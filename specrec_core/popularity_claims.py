@@ -57,13 +57,60 @@ def closer_than_constant(records: Mapping[str, Record]) -> tuple[bool, str]:
     return holds, ", ".join(f"{short(n)} {a:.2f} ({b:.2f})" for n, (a, b) in found.items())
 
 
-def aligned(least: float = ABOVE) -> Test:
+def aligned(least: float = ABOVE, metric: str = "alignment with popularity") -> Test:
     """The alignment of trained scores with popularity is above ``least``, in every seed."""
 
     def test(records: Mapping[str, Record]) -> tuple[bool, str]:
-        found = {k: r.metrics["alignment with popularity"] for k, r in records.items()}
+        found = {k: r.metrics[metric] for k, r in records.items()}
         holds = all(min(values) > least for values in found.values())
         return holds, ", ".join(f"{label}: {show(values, 3)}" for label, values in found.items())
+
+    return test
+
+
+def no_closer_than_constant(records: Mapping[str, Record]) -> tuple[bool, str]:
+    """q₁ of scores before the activation is no closer to r than a constant vector, in any seed."""
+    found = {
+        k: (r.metrics["cos(q1, r) of scores"], r.metrics["cos(e, r) of scores"])
+        for k, r in records.items()
+    }
+    holds = all(a <= b for pair in found.values() for a, b in zip(*pair, strict=True))
+    return holds, ", ".join(
+        f"{k} {mean(records[k], 'cos(q1, r) of scores'):.2f} ({b[0]:.2f})"
+        for k, (_, b) in found.items()
+    )
+
+
+def falls_after_peak(series: Sequence[str], most: float = 0.01) -> Test:
+    """From its largest value on, a mean over seeds never rises by more than ``most``."""
+
+    def test(records: Mapping[str, Record]) -> tuple[bool, str]:
+        worst, where = 0.0, ""
+        for label, record in records.items():
+            for name in series:
+                runs = record.history[name]
+                values = [sum(at) / len(at) for at in zip(*runs, strict=True)]
+                lowest = max(values)
+                for value in values[values.index(lowest) :]:
+                    lowest = min(lowest, value)
+                    if value - lowest > worst:
+                        worst, where = value - lowest, f": {name}, {label}"
+        return worst <= most, f"largest rise {worst:.3f}{where}"
+
+    return test
+
+
+def rises_first(name: str, factor: float) -> Test:
+    """The peak of a series is at least ``factor`` times its last value, in the mean over seeds."""
+
+    def test(records: Mapping[str, Record]) -> tuple[bool, str]:
+        found = {}
+        for label, record in records.items():
+            runs = record.history[name]
+            values = [sum(at) / len(at) for at in zip(*runs, strict=True)]
+            found[label] = (max(values), values[-1])
+        shown = ", ".join(f"{short(k)} {a:.2f} to {b:.2f}" for k, (a, b) in found.items())
+        return all(a >= factor * b for a, b in found.values()), shown
 
     return test
 
