@@ -27,6 +27,7 @@ _CODE = {"regularizer": "spectral_norm", "spectral_variant": "official"}
 _FORMULA = {"regularizer": "spectral_norm"}
 _ROWS = {  # InvCF compares embeddings, which batches of interactions have
     "loss": "sampled_softmax",
+    "batch_size": 256,  # the work of distance correlation grows with its square
     "negatives": 32,
     "positives": "interactions",
     "l2_on": "tables",
