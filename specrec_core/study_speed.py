@@ -84,14 +84,13 @@ def spectral_norm(
 
 
 def _processor_seconds(work: Callable[[], object], least: float = 0.2) -> float:
-    """The smallest of several calls, for at least ``least`` seconds; one where it takes longer."""
-    best, total = float("inf"), 0.0
-    while total < least:
+    """The smallest of three calls or more, until they have taken ``least`` seconds."""
+    calls: list[float] = []
+    while sum(calls) < least or len(calls) < 3:
         started = time.process_time()
         work()
-        spent = time.process_time() - started
-        best, total = min(best, spent), total + spent
-    return best
+        calls.append(time.process_time() - started)
+    return min(calls)
 
 
 def _spent(e: Experiment, data: datasets.Interactions) -> tuple[float, float]:
