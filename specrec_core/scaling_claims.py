@@ -35,13 +35,16 @@ def study_curve(record: Record, name: str) -> tuple[list[float], Floats]:
 
 
 def trained_curve(records: Sequence[Record], metric: str) -> tuple[list[float], Floats]:
-    """Widths ``(T,)`` and values ``(R, T)`` of one experiment at each of T widths."""
+    """Widths ``(T,)`` and values ``(R, T)`` of one experiment at each of T widths.
+
+    The width is that of all sets of tables together, where there are several.
+    """
     found: dict[float, list[float]] = {}
     for record in records:
         made = record.experiment
         if not isinstance(made, Experiment):
             raise ValueError(f"{made.kind} is a study: expected a trained model")
-        found[float(made.dim)] = record.metrics[metric]
+        found[float(made.dim * (made.sets or 1))] = record.metrics[metric]
     counts = {len(values) for values in found.values()}
     if len(counts) != 1 or len(found) != len(records):
         raise ValueError(
