@@ -156,7 +156,7 @@ def results_suite(profile: str, data: str) -> Suite:
     """Official settings, their variants, and every method tuned alike, on CiteULike."""
     suite: dict[str, Experiment] = {**OFFICIAL_RUNS, "MF BPR, all of train": REFIT}
     for name, change in DIFFERENCES.items():
-        suite[f"changed: {name}"] = SHORT.with_(**change)
+        suite[f"changed {name}"] = SHORT.with_(**change)
     for method, base in METHODS.items():
         chosen = GRIDS[method][CHOSEN[method]]
         suite[f"MF {method}"] = base.with_(**chosen)
