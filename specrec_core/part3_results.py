@@ -180,7 +180,7 @@ def _studies(profile: str, data: str) -> Suite:
             "study_popularity.quotient", dataset=name, version=version, seeds=(0,),
             dimensions=(1, 2, 4, 8, 16, 32, 64),
         )  # fmt: skip
-    for n in SIZES[:2] if quick else SIZES:
+    for n in SIZES[:2] if data == "synthetic" else SIZES:
         suite[time_label(n)] = Study.of(
             "study_speed.spectral_norm", seeds=(0,) if quick else (0, 1, 2), users=n, items=n // 2,
             dim=64, whole=n <= WHOLE,
