@@ -73,7 +73,7 @@ GRIDS: dict[str, list[dict[str, Any]]] = {
     "InvCF": _settings((0.01, 1.0, 1e-5, 0.13), (0.01, 1.0, 1e-5, 0.3), (0.01, 1.0, 1e-5, 1.0)),
 }
 CHOSEN: dict[str, dict[str, int]] = {  # position with the best validation NDCG@20; see the claims
-    COMMON: dict.fromkeys(GRIDS, 0) | {"MSE, penalty tuned": 1},
+    COMMON: dict.fromkeys(GRIDS, 0) | {"MSE, penalty tuned": 1, "PDA": 2},
     COAT: dict.fromkeys(GRIDS, 0) | {"MSE, penalty tuned": 2, "zero-sum": 2, "IPL": 2},
 }
 STRONG = {CODE: {"strength": 0.2}, FORMULA: {"strength": 1e-2}}

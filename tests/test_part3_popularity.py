@@ -446,6 +446,18 @@ def test_claims_can_fail():
     assert not aligned({"x": Fake({"alignment with popularity": [0.99, 0.97]})})[0]
 
 
+def test_claims_of_trained_models_can_fail():
+    after = popularity_claims.falls_after_peak(("s",))
+    for series, holds in (([0.1, 0.9, 0.5, 0.505], True), ([0.1, 0.9, 0.5, 0.6], False)):
+        assert after({"x": Fake(history={"s": [series]})})[0] is holds
+    rises = popularity_claims.rises_first("s", 2.0)
+    for series, holds in (([0.1, 0.9, 0.4], True), ([0.1, 0.9, 0.5], False)):
+        assert rises({"a b": Fake(history={"s": [series]})})[0] is holds
+    for cosine, holds in ((0.5, True), (0.7, False)):
+        record = Fake({"cos(q1, r) of scores": [0.2, cosine], "cos(e, r) of scores": [0.6, 0.6]})
+        assert popularity_claims.no_closer_than_constant({"x": record})[0] is holds
+
+
 def test_matrices_are_the_training_part(planted):
     y = study_popularity.matrix(planted)
     assert sp.issparse(y) and y.dtype == np.float64 and y.nnz == planted.train.nnz

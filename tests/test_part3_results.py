@@ -1,0 +1,97 @@
+"""Chapter 8: its experiments hang together, and its claims can fail."""
+
+from dataclasses import dataclass, field
+
+import pytest
+
+from specrec_core import catalogue, resn_claims
+from specrec_core import part3_results as part
+
+CHAPTER = "08_resn_results"
+
+
+@dataclass
+class Fake:
+    metrics: dict = field(default_factory=dict)
+    history: dict = field(default_factory=dict)
+
+
+def point(accuracy, popular):
+    return Fake({"ndcg@20": accuracy, "share[4]@20": popular})
+
+
+def test_every_method_has_the_same_budget():
+    assert {len(grid) for grid in part.GRIDS.values()} == {3}
+    suite = catalogue.suite(CHAPTER)
+    for where in part.CHOSEN:
+        for method in part.methods_on(where):
+            if method not in part.GRIDS:
+                continue
+            tried = [suite[label] for label in part.tuning_labels(method, where)]
+            final = suite[part.main_label(method, where)]
+            assert {e.seeds for e in tried} == {(part.TUNING_SEED,)}
+            assert part.TUNING_SEED not in final.seeds
+            chosen = tried[part.CHOSEN[where][method]]
+            assert final == chosen.with_(seeds=final.seeds)
+
+
+def test_the_evened_split_takes_the_settings_of_the_common_one():
+    suite = catalogue.suite(CHAPTER)
+    for method in part.methods_on(part.EVEN):
+        there, here = (suite[part.main_label(method, w)] for w in (part.COMMON, part.EVEN))
+        assert here == there.with_(test_split="equal exposure", seeds=here.seeds)
+
+
+def test_a_setting_has_a_label_of_its_own():
+    labels = [x for m in part.GRIDS for x in part.tuning_labels(m, part.COAT)]
+    assert len(set(labels)) == len(labels)
+    assert part.setting({"debias_settings": (0.1, 1e-5)}) == "settings=0.1,1e-05"
+
+
+@pytest.mark.parametrize(
+    "reported, changed, holds",
+    [(-0.2, 0.81, True), (-0.2, 0.83, False), (-0.2, 1.3, False), (0.2, 1.19, True)],
+)
+def test_up_to(reported, changed, holds):
+    records = {"a": point([changed], [1.0]), "b": point([1.0], [1.0]), "c": point([1.0], [1.0])}
+    test = resn_claims.up_to((("a", "b"), ("c", "b")), "ndcg@20", reported)
+    assert test(records)[0] is holds
+
+
+def test_domination_asks_for_both():
+    ours = {"o1": point([0.3], [0.4]), "o2": point([0.2], [0.2])}
+    for accuracy, popular, holds in (
+        (0.3, 0.4, True), (0.25, 0.45, True), (0.25, 0.3, False), (0.31, 0.5, False),
+    ):  # fmt: skip
+        test = resn_claims.dominated(["x"], list(ours))
+        assert test({"x": point([accuracy], [popular]), **ours})[0] is holds
+
+
+def test_intervals_have_to_be_apart():
+    test = resn_claims.lower(("a", "b"), "share[4]@20")
+    close, apart = [0.49, 0.50, 0.51], [0.59, 0.60, 0.61]
+    assert test({"a": point([1], close), "b": point([1], apart)})[0]
+    assert not test({"a": point([1], apart), "b": point([1], close)})[0]
+    assert not test({"a": point([1], close), "b": point([1], [0.50, 0.52, 0.54])})[0]
+
+
+def test_times_and_parts_seen_are_judged_by_the_worst():
+    faster = resn_claims.faster("slow", "quick", 10)
+    times = {"a": Fake({"seconds by slow": [1.0], "seconds by quick": [0.01]})}
+    assert faster(times)[0]
+    times["b"] = Fake({"seconds by slow": [0.05], "seconds by quick": [0.01]})
+    assert not faster(times)[0]
+    sees = resn_claims.sees("part", 0.9)
+    assert sees({"a": Fake({"part": [0.95, 0.91]})})[0]
+    assert not sees({"a": Fake({"part": [0.99, 0.89]})})[0]
+
+
+def test_a_lever_has_to_move_every_data_set():
+    def record(head):
+        history = {"scaled by factor": [[0.0, 0.5, 1.0, 2.0]], "scaled: head": [head]}
+        return Fake(history=history)
+
+    test = resn_claims.falls_when_smaller("scaled: head", 0.1)
+    moves, stays = record([0.4, 0.45, 0.5, 0.6]), record([0.48, 0.49, 0.5, 0.5])
+    assert test({"reshaped a": moves})[0]
+    assert not test({"reshaped a": moves, "reshaped b": stays})[0]
