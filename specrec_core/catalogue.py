@@ -54,6 +54,19 @@ def scaled(e: Experiment, profile: str, data: str, **on_synthetic: Any) -> Exper
     return e
 
 
+def scaled_suite(
+    suite: Mapping[str, Experiment], profile: str, data: str, **on_synthetic: Any
+) -> Suite:
+    """Each `scaled`; on synthetic data, of those that are the same there, the first alone."""
+    kept, seen = [], set()
+    for label, e in suite.items():
+        name = scaled(e, "quick", data, **on_synthetic).name
+        if data == "real" or name not in seen:
+            kept.append(label)
+        seen.add(name)
+    return {label: scaled(suite[label], profile, data, **on_synthetic) for label in kept}
+
+
 def datasets(chapter: str) -> tuple[str, ...]:
     """The data sets that a chapter loads."""
     return _chapter(chapter).datasets

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from specrec_core.baselines import CITEULIKE_BPR, RESN_MF
-from specrec_core.catalogue import SYNTHETIC, Chapter, Suite, scaled
+from specrec_core.catalogue import SYNTHETIC, Chapter, Suite, scaled, scaled_suite
 from specrec_core.claims import Claim, Comparison, Reported
 from specrec_core.popularity_claims import (
     aligned,
@@ -100,7 +100,7 @@ def trained_memory(profile: str, data: str) -> Suite:
         for title, loss in LOSSES.items()
         if name in MEMORY[title]
     }
-    return {k: scaled(e, profile, data, dim=16) for k, e in suite.items()}
+    return scaled_suite(suite, profile, data, dim=16)
 
 
 def trained_widths(profile: str, data: str) -> Suite:
@@ -112,7 +112,7 @@ def trained_widths(profile: str, data: str) -> Suite:
         for name, (dims, seeds) in GROWING.items()
         for d in dims
     }
-    return {k: scaled(e, profile, data) for k, e in suite.items()}
+    return scaled_suite(suite, profile, data)
 
 
 def training_label(optimizer: str, std: float) -> str:
@@ -128,7 +128,7 @@ def trainings(profile: str, data: str) -> Suite:
         for optimizer, rate in RATES.items()
         for std in TABLES
     }
-    return {k: scaled(e, profile, data) for k, e in suite.items()}
+    return scaled_suite(suite, profile, data)
 
 
 MEASURED = {  # what the pages look for in records of trained models, and what they call it

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 from specrec_core import scaling_claims as ask
-from specrec_core.catalogue import SYNTHETIC, Chapter, Suite, scaled
+from specrec_core.catalogue import SYNTHETIC, Chapter, Suite, scaled_suite
 from specrec_core.claims import Claim, Comparison, Reported
 from specrec_core.records import Experiment
 from specrec_core.scaling_claims import Planned
@@ -120,7 +120,7 @@ def scaling_training(profile: str, data: str) -> Suite:
         for model in MODELS
         for width in WIDTHS
     }
-    return {label: scaled(e, profile, data) for label, e in suite.items()}
+    return scaled_suite(suite, profile, data)
 
 
 def noise_training(profile: str, data: str) -> Suite:
@@ -133,7 +133,7 @@ def noise_training(profile: str, data: str) -> Suite:
         for noise in NOISE
         for width in WIDTHS
     }
-    return {label: scaled(e, profile, data) for label, e in suite.items()}
+    return scaled_suite(suite, profile, data)
 
 
 def balance_training(profile: str, data: str) -> Suite:
@@ -150,7 +150,7 @@ def balance_training(profile: str, data: str) -> Suite:
         }
         for balance, change in changes.items():
             suite[balance_label(balance, width)] = AUTHORS.with_(**MODEL["bpr"]).with_(**change)
-    return {label: scaled(e, profile, data) for label, e in suite.items()}
+    return scaled_suite(suite, profile, data)
 
 
 # --------------------------------------------------------------------------------------- studies

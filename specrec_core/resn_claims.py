@@ -23,38 +23,45 @@ def change(records: Mapping[str, Record], pair: tuple[str, str], metric: str) ->
 def up_to(pairs: Sequence[tuple[str, str]], metric: str, reported: float) -> Test:
     """The largest of several relative changes is at least nine tenths of the reported one.
 
-    With a negative ``reported`` the change furthest down is meant.
+    With a negative ``reported`` the change furthest down is meant. A change counts only where the
+    95 % intervals over seeds are apart.
     """
 
     def test(records: Mapping[str, Record]) -> tuple[bool, str]:
-        found = {pair[0]: change(records, pair, metric) for pair in pairs}
-        signed = [value if reported > 0 else -value for value in found.values()]
-        shown = ", ".join(f"{label} {value:+.1%}" for label, value in found.items())
-        return max(signed) >= 0.9 * abs(reported), shown
+        found = {pair: change(records, pair, metric) for pair in pairs}
+        signed = {pair: value if reported > 0 else -value for pair, value in found.items()}
+        apart = {
+            pair: lower(pair[::-1] if reported > 0 else pair, metric)(records)[0] for pair in pairs
+        }
+        shown = ", ".join(f"{pair[0]} {value:+.1%}" for pair, value in found.items())
+        return any(apart[p] and signed[p] >= 0.9 * abs(reported) for p in pairs), shown
 
     return test
 
 
-def dominated(others: Sequence[str], ours: Sequence[str]) -> Test:
-    """Every other point has one of ours with at least its accuracy and at most its popular share.
+def better_front(others: Sequence[str], ours: Sequence[str]) -> Test:
+    """Where both reach, ours dominate every other point, and none of ours is dominated.
 
-    Means over seeds.
+    A point dominates another with at least its accuracy and at most its popular share, in means
+    over seeds. Others count whose popular share lies in the range of ours.
     """
 
     def test(records: Mapping[str, Record]) -> tuple[bool, str]:
-        points = {
+        at = {
             label: (mean(records[label], ACCURACY), mean(records[label], POPULAR))
             for label in (*others, *ours)
         }
-        free = [
-            label
-            for label in others
-            if not any(
-                points[o][0] >= points[label][0] and points[o][1] <= points[label][1] for o in ours
-            )
-        ]
-        return not free, f"{len(others) - len(free)} of {len(others)} are" + (
-            f"; not {', '.join(free)}" if 0 < len(free) <= 4 else ""
+
+        def under(label: str, rivals: Sequence[str]) -> bool:
+            return any(at[r][0] >= at[label][0] and at[r][1] <= at[label][1] for r in rivals)
+
+        low, high = (pick(at[label][1] for label in ours) for pick in (min, max))
+        rivals = [label for label in others if low <= at[label][1] <= high]
+        theirs = sum(under(label, ours) for label in rivals)
+        lost = sum(under(label, rivals) for label in ours)
+        return theirs == len(rivals) > 0 and not lost, (
+            f"{theirs} of {len(rivals)} rivals in range are dominated, {lost} of {len(ours)} of "
+            "its own settings"
         )
 
     return test

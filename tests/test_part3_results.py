@@ -53,18 +53,26 @@ def test_a_setting_has_a_label_of_its_own():
     [(-0.2, 0.81, True), (-0.2, 0.83, False), (-0.2, 1.3, False), (0.2, 1.19, True)],
 )
 def test_up_to(reported, changed, holds):
-    records = {"a": point([changed], [1.0]), "b": point([1.0], [1.0]), "c": point([1.0], [1.0])}
+    near = [0.999, 1.0, 1.001]
+    records = {
+        "a": point([changed * x for x in near], near), "b": point(near, near),
+        "c": point(near, near), "wild": point([changed - 0.5, changed, changed + 0.5], near),
+    }  # fmt: skip
     test = resn_claims.up_to((("a", "b"), ("c", "b")), "ndcg@20", reported)
     assert test(records)[0] is holds
+    assert not resn_claims.up_to((("wild", "b"),), "ndcg@20", reported)(records)[0]
 
 
-def test_domination_asks_for_both():
+def test_a_front_is_better_only_in_its_range_and_from_both_sides():
     ours = {"o1": point([0.3], [0.4]), "o2": point([0.2], [0.2])}
+    inside = {"in": point([0.15], [0.3])}
+    test = resn_claims.better_front(["in", "x"], list(ours))
     for accuracy, popular, holds in (
-        (0.3, 0.4, True), (0.25, 0.45, True), (0.25, 0.3, False), (0.31, 0.5, False),
+        (0.29, 0.4, True), (0.31, 0.39, False), (0.25, 0.3, False), (0.9, 0.5, True),
     ):  # fmt: skip
-        test = resn_claims.dominated(["x"], list(ours))
-        assert test({"x": point([accuracy], [popular]), **ours})[0] is holds
+        assert test({"x": point([accuracy], [popular]), **inside, **ours})[0] is holds
+    out = {"in": point([0.9], [0.5]), "x": point([0.9], [0.1])}
+    assert not test({**out, **ours})[0]  # nothing to compare with
 
 
 def test_intervals_have_to_be_apart():

@@ -126,7 +126,7 @@ def test_the_penalty_cuts_the_leading_values_off(theorem_cases: Cases) -> None:
         u, s, vt = np.linalg.svd(y, full_matrices=False)
         cut = clipped(torch.tensor(s), beta).numpy()
         level = cut.max()
-        assert np.maximum(s - level, 0).sum() == pytest.approx(2 * beta * level, rel=1e-9)  # (a)
+        assert np.maximum(s - level, 0).sum() == pytest.approx(2 * beta * level, rel=1e-9)
         z = (u * cut) @ vt
 
         def value(x: np.ndarray) -> float:
@@ -136,11 +136,14 @@ def test_the_penalty_cuts_the_leading_values_off(theorem_cases: Cases) -> None:
         for size in (1e-3, 0.1, 1.0):
             other = z + size * rng.standard_normal(z.shape)
             assert value(other) >= value(z) * (1 - ROOM)
-        if len(s) > 1 and 2 * beta * s[1] <= s[0] - s[1]:  # (b)
+        if 2 * beta * s[1] < s[0] - s[1]:  # (a)
             np.testing.assert_allclose(cut, np.r_[s[0] / (1 + 2 * beta), s[1:]], rtol=1e-9)
+        else:
+            assert cut[0] == cut[1]
         harder = clipped(torch.tensor(s), 1.5 * beta).numpy()
-        assert harder[0] / harder.sum() <= cut[0] / cut.sum() + ROOM  # (c)
+        assert harder[0] / harder.sum() <= cut[0] / cut.sum() + ROOM  # (b)
         assert cut[0] / cut.sum() <= s[0] / s.sum() + ROOM
+        assert ((cut > 0) == (s > 0)).all()  # (c)
         theorem_cases.count()
 
     check()
