@@ -80,35 +80,60 @@ def _trained_shapes(records: Mapping[str, Record], metric: str) -> dict[str, Sha
     return {k: shapes.classify(*trained_curve(found, metric)) for k, found in curves.items()}
 
 
+def _second(shape: Shape) -> float:
+    """Prominence of the second most prominent peak, 0 where there is none."""
+    return max(sorted((peak.prominence for peak in shape.peaks), reverse=True)[1:2], default=0.0)
+
+
+def _grows(found: Mapping[str, Shape]) -> tuple[bool, str]:
+    """With some share of noise the second peak is larger than without, by the threshold."""
+    clean, *noisy = found.values()
+    needed = max(shape.threshold for shape in found.values())
+    holds = max(map(_second, noisy)) > _second(clean) + needed
+    return holds, "; ".join(f"{_noise(k)}: {words(s)}" for k, s in found.items())
+
+
 def noise_makes_trained_peaks(metric: str) -> Test:
-    """The first curve, without noise, has no second peak; one of the others has."""
+    """The first curve is without noise; with some share of it a second peak comes or grows."""
 
     def test(records: Mapping[str, Record]) -> tuple[bool, str]:
-        found = _trained_shapes(records, metric)
-        clean, *noisy = found.values()
-        holds = clean.kind != "double peak" and any(s.kind == "double peak" for s in noisy)
-        return holds, "; ".join(f"{_noise(k)}: {words(s)}" for k, s in found.items())
+        return _grows(_trained_shapes(records, metric))
 
     return test
 
 
-def no_second_peaks(metric: str) -> Test:
-    """No curve is a double peak."""
+def loses_second_peaks(metric: str, plain: Sequence[str], changed: Sequence[str]) -> Test:
+    """Some plain curve has two peaks or more, and wherever one has, its changed curve has not.
+
+    ``plain`` and ``changed`` are the labels of curves, without the width, pair by pair.
+    """
 
     def test(records: Mapping[str, Record]) -> tuple[bool, str]:
         found = _trained_shapes(records, metric)
-        holds = all(s.kind != "double peak" for s in found.values())
+        peaked = [
+            (found[a], found[b])
+            for a, b in zip(plain, changed, strict=True)
+            if len(found[a].peaks) >= 2
+        ]
+        holds = bool(peaked) and all(len(after.peaks) < 2 for _, after in peaked)
         return holds, "; ".join(f"{name}: {words(s)}" for name, s in found.items())
 
     return test
 
 
+def fewer_than_two_peaks(metric: str) -> Test:
+    """The curve of trained models over widths has no second peak."""
+
+    def test(records: Mapping[str, Record]) -> tuple[bool, str]:
+        shape = shapes.classify(*trained_curve(list(records.values()), metric))
+        return len(shape.peaks) < 2, words(shape)
+
+    return test
+
+
 def noise_makes_two_peaks(records: Mapping[str, Record]) -> tuple[bool, str]:
-    """Without noise the curve has no second peak, with some share of noise it has."""
-    found = {k: shapes.classify(*study_curve(r, "sampled ndcg@20")) for k, r in records.items()}
-    clean, *noisy = found.values()
-    holds = clean.kind != "double peak" and any(s.kind == "double peak" for s in noisy)
-    return holds, "; ".join(f"{_noise(k)}: {words(s)}" for k, s in found.items())
+    """Of an SVD among all items: with some share of noise a second peak comes or grows."""
+    return _grows({k: shapes.classify(*study_curve(r, "all ndcg@20")) for k, r in records.items()})
 
 
 def noise_narrows(records: Mapping[str, Record]) -> tuple[bool, str]:

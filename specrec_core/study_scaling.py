@@ -112,6 +112,7 @@ def svd_curve(
     [cremonesi2010performance]: nothing is trained, and only d changes along a curve. The split is
     0.8 / 0.1 / 0.1 per user, the negatives are drawn anew for each of ``draws`` evaluations.
     ``noise``, ``drop``: see `with_noise` and `without_unlikely`, in this order, on train alone.
+    No training pair is ranked, planted and dropped ones included.
 
     Metrics: for each width d ``"all ndcg@20, d=…"`` and ``"sampled ndcg@20, d=…"``, the mean over
     the draws; ``"deviation of draws"``, the standard deviation between draws, pooled over widths;
@@ -124,6 +125,7 @@ def svd_curve(
     train, valid, test = split((known.train + known.test).tocsr(), seed)
     draw = generator("scaling noise", seed)
     used = with_noise(train, valid | test, noise, draw)
+    seen = used | valid  # what trained, planted or not, is not ranked
     metrics: dict[str, float] = {}
     if drop:
         before, used = used, without_unlikely(used, drop, drop_width)
@@ -131,7 +133,6 @@ def svd_curve(
         metrics["clean dropped"] = float((gone & train).sum() / train.sum())
         if planted.any():
             metrics["noise dropped"] = float((gone & planted).sum() / planted.sum())
-    seen = train | valid
     draw = generator("scaling negatives", seed)
     masks = [sampled(seen, test, negatives, draw) for _ in range(draws)]
     u, s, vt = np.linalg.svd(used.astype(float), full_matrices=False)

@@ -112,7 +112,7 @@ def test_svd_curve_is_measured_as_defined():
     u, s, vt = np.linalg.svd(noisy.astype(float))
     for k, width in enumerate((4, 16)):
         scores = u[:, :width] @ np.diag(s[:width]) @ vt[:width]
-        expected = slow_ndcg(scores, test, ~(train | valid), 20)
+        expected = slow_ndcg(scores, test, ~(noisy | valid), 20)
         assert found.metrics[f"all ndcg@20, d={width}"] == pytest.approx(expected)
         assert found.curves["all ndcg@20"][k] == found.metrics[f"all ndcg@20, d={width}"]
         assert found.metrics[f"sampled ndcg@20, d={width}"] > expected  # fewer rivals
@@ -202,12 +202,20 @@ def test_shapes_of_trained_models_are_judged_in_order_of_width():
 
 def test_claims_about_noise_look_at_each_curve():
     makes = scaling_claims.noise_makes_trained_peaks(part5_scaling.METRIC)
-    none = scaling_claims.no_second_peaks(part5_scaling.METRIC)
+    loses = scaling_claims.loses_second_peaks(
+        part5_scaling.METRIC, ["bpr noise=0", "bpr noise=0.3"], ["drop noise=0", "drop noise=0.3"]
+    )
     clean = sweep("single peak", "bpr noise=0")
     noisy = sweep("double peak", "bpr noise=0.3")
     assert makes(clean | noisy)[0] and not makes(noisy | clean)[0]
     assert not makes(clean | sweep("flat", "bpr noise=0.3"))[0]
-    assert none(clean)[0] and not none(clean | noisy)[0]
+    one, two = (sweep(kind, "drop noise=0.3") for kind in ("single peak", "double peak"))
+    both = clean | noisy | sweep("double peak", "drop noise=0")
+    assert loses(both | one)[0] and not loses(both | two)[0]
+    nothing = clean | sweep("single peak", "bpr noise=0.3") | sweep("flat", "drop noise=0") | one
+    assert not loses(nothing)[0]  # no second peak that could be lost
+    few = scaling_claims.fewer_than_two_peaks(part5_scaling.METRIC)
+    assert few(clean)[0] and not few(noisy)[0]
 
 
 @pytest.mark.parametrize("chapter", list(part5_scaling.CHAPTERS))

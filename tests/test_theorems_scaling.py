@@ -319,6 +319,7 @@ def test_abundance_and_effective_rank(theorem_cases: Cases):
     def check(seed, r, power):
         rng = np.random.default_rng(seed)
         s = np.sort(rng.random(r) ** power + 1e-6)[::-1].copy()
+        s[r - rng.integers(0, r - 1) :] = 0  # rank at most r
         a, rank = float(information_abundance(s)), float(effective_rank(s))
         b = int(np.floor(a + 1e-12))
         low = np.append(np.full(b, 1 / a), max(0.0, 1 - b / a))
