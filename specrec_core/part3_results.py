@@ -88,6 +88,10 @@ LEVELS = (1.0, 0.8, 0.6, 0.4, 0.3, 0.2, 0.15, 0.1)
 FACTORS = (0.0, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 4.0)
 SIZES = (1000, 2000, 4000, 10_000, 100_000, 1_000_000)  # users; items are half as many
 WHOLE = 4000  # users up to which all scores are decomposed: minutes on one core
+DIAL: dict[str, list[dict[str, Any]]] = {  # on the evened split, beside what validation chooses
+    CODE: [{"strength": b} for b in (0.01, 0.05)],
+    FORMULA: [{"strength": b} for b in (1e-4, 1e-3)],
+}
 README = {"strength": 0.01}
 ON_GRAPHS: dict[str, dict[str, Any]] = {
     "LightGCN": {"model": "lightgcn", "layers": 3, "init": "normal"},
@@ -130,6 +134,14 @@ def tuning_labels(method: str, where: str) -> list[str]:
     return [f"{where} tuning {method} {setting(point)}" for point in GRIDS[method]]
 
 
+def dial_label(method: str, point: dict[str, Any]) -> str:
+    """The label of a setting that is run on the evened split though validation does not choose it.
+
+    With several seeds, and for its shape alone: nothing is selected by it.
+    """
+    return f"{EVEN} dial {method} {setting(point)}"
+
+
 def main_label(method: str, where: str) -> str:
     return f"{where} {method}"
 
@@ -149,6 +161,9 @@ def resn_suite(profile: str, data: str) -> Suite:
                     suite[label] = experiment(where, method, point).with_(seeds=(TUNING_SEED,))
         for method, change in STRONG.items():
             suite[f"{where} {method}, strong"] = experiment(where, method, change)
+    for method, points in DIAL.items():
+        for point in points:
+            suite[dial_label(method, point)] = experiment(EVEN, method, point)
     for where in (DOUBAN, "gowalla", "yelp2018"):
         suite[f"{where} MSE"] = experiment(where)
         suite[f"{where} {CODE}"] = experiment(where, CODE, README)
