@@ -3,22 +3,24 @@
 Each experiment's record is written when it ends, so a sweep may be killed whenever one likes: it
 loses what is under way (on a CPU a seed, on a GPU an experiment), and the next sweep starts with
 what is still missing.
+
+A sweep runs here, in several processes, or on any `concurrent.futures.Executor`: many machines by
+``--dask``, see `specrec_core.crew`. Whoever runs a step, the process that sweeps writes its record.
 """
 
 from __future__ import annotations
 
 import argparse
-import multiprocessing
 import os
 import re
 import statistics
 import sys
-import threading
 import time
+from collections import Counter
 from collections.abc import Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 
-from specrec_core import catalogue, parts, records
+from specrec_core import catalogue, crew, parts, records
 from specrec_core.parts import Work
 from specrec_core.records import Experiment, Record
 from specrec_core.studies import Study
@@ -53,31 +55,33 @@ def missing(experiments: dict[str, Work]) -> dict[str, Work]:
 class Estimate:
     """Seconds that an experiment should take, from the records there are.
 
-    Time is taken as proportional to training interactions × dimension × negatives × epochs run,
-    with one constant per model and kind of device (the median over records), and the epochs run as
-    the median share of the budget that early stopping left. A study is expected to take what the
-    studies of its kind took on its data, or else on any, the median per seed.
+    Time is taken as proportional to training interactions × dimension × negatives × epochs run.
+    The constant is the median over the records that are most alike: of the same model, data set,
+    loss and sampling; else of the same model and data set; else of the same model; on the same
+    kind of device. The epochs run are the median share of the budget that early stopping left, of
+    the same records. A study is expected to take what the studies of its kind took on its data, or
+    else on any, the median per seed.
     """
 
     def __init__(self, past: Sequence[Record], device: str) -> None:
-        self.rates: dict[str, list[float]] = {}
+        self.rates: dict[tuple[str, ...], list[float]] = {}
+        self.shares: dict[tuple[str, ...], list[float]] = {}
         self.sizes: dict[str, int] = {}
-        shares: list[float] = []
         for r in past:
             e = r.experiment
             if isinstance(e, Study):
-                for key in (e.kind, f"{e.kind} {e.dataset}"):
+                for key in _alike(e):
                     self.rates.setdefault(key, []).extend(r.seconds)
                 continue
             self.sizes[e.dataset] = r.data["train"]
-            shares.extend(ran / e.epochs for ran in r.epochs_run)
             if r.device.startswith("cpu") != (device == "cpu"):
                 continue
             work = self._work(e, self.sizes[e.dataset])
-            for seconds, ran in zip(r.seconds, r.epochs_run, strict=True):
-                if ran:
-                    self.rates.setdefault(e.model, []).append(seconds / ran / work)
-        self.share = statistics.median(shares) if shares else 1.0
+            ran = [epochs for epochs in r.epochs_run if epochs]
+            spent = [s / n / work for s, n in zip(r.seconds, r.epochs_run, strict=True) if n]
+            for key in _alike(e):
+                self.rates.setdefault(key, []).extend(spent)
+                self.shares.setdefault(key, []).extend(epochs / e.epochs for epochs in ran)
 
     @staticmethod
     def _work(e: Experiment, interactions: int) -> float:
@@ -85,14 +89,23 @@ class Estimate:
 
     def seconds(self, e: Work) -> float | None:
         """For all seeds together, one after another; None where no record tells."""
-        if isinstance(e, Study):
-            known = self.rates.get(f"{e.kind} {e.dataset}") or self.rates.get(e.kind)
-            return statistics.median(known) * len(e.seeds) if known else None
-        if e.model not in self.rates or e.dataset not in self.sizes:
+        key = next((key for key in _alike(e) if self.rates.get(key)), None)
+        if key is None:
             return None
-        rate = statistics.median(self.rates[e.model])
-        epochs = e.epochs * self.share * len(e.seeds)
+        rate = statistics.median(self.rates[key]) * len(e.seeds)
+        if isinstance(e, Study):
+            return rate
+        if e.dataset not in self.sizes:
+            return None
+        epochs = e.epochs * statistics.median(self.shares[key])
         return rate * self._work(e, self.sizes[e.dataset]) * epochs
+
+
+def _alike(e: Work) -> list[tuple[str, ...]]:
+    """What experiments have in common that take alike, from much to little."""
+    if isinstance(e, Study):
+        return [(e.kind, e.dataset), (e.kind,)]
+    return [(e.model, e.dataset, e.loss, e.positives), (e.model, e.dataset), (e.model,)]
 
 
 def sweep(
@@ -101,31 +114,52 @@ def sweep(
     device: str = "cpu",
     budget: float | None = None,
     workers: int = 1,
+    executor: Executor | None = None,
+    shortest_first: bool = False,
 ) -> int:
-    """Run what is missing, shortest first, and return how many are left.
+    """Run what is missing and return how many experiments are left.
 
-    An experiment that fails is reported and does not stop the others. With a ``budget`` in
-    seconds, one that should take longer than what is left is passed over, and what is still under
-    way at the end is dropped. ``workers`` above 1 spreads experiments over processes, one thread
-    each. On a CPU an experiment runs seed by seed, see `specrec_core.parts`.
+    Longest first, so that no worker is left with a long one when the others have ended; what no
+    record tells the length of comes last. An experiment that fails is reported and does not stop
+    the others; one whose worker dies is tried again, three times in all. On a CPU an experiment
+    runs seed by seed, see `specrec_core.parts`.
+
+    Parameters
+    ----------
+    budget
+        In seconds. What should take longer than what is left of it is passed over, and what is
+        still under way at the end is dropped.
+    workers
+        Steps under way at once, in processes of this machine, one thread each.
+    executor
+        Runs the steps instead; the caller shuts it down. `experiments.run` must be importable
+        where it runs them, and the data be there; records are written here.
+    shortest_first
+        As many records as can be had soon.
     """
     left = missing(experiments)
     estimate = Estimate(list(records.known()), device)
-    order = sorted(left, key=lambda key: estimate.seconds(left[key]) or float("inf"))
+    sign = 1 if shortest_first else -1
+    steps = [step for key, whole in left.items() for step in _steps(key, whole, device)]
+    expected = [estimate.seconds(part) for _, part, _ in steps]
+    order = sorted(
+        range(len(steps)), key=lambda i: (expected[i] is None, sign * (expected[i] or 0.0))
+    )
+    todo = [steps[i] for i in order]
     report(left, estimate)
-    todo = [step for key in order for step in _steps(key, left[key], device)]
     failed: dict[str, str] = {}
+    ends = None if budget is None else time.monotonic() + budget
     try:
-        if workers == 1 and budget is None:
-            for number, (key, part, whole) in enumerate(todo, 1):
-                print(f"[{number}/{len(todo)}] {key}", flush=True)
-                try:
-                    _run_one(part, whole, device, None)
-                except FAILURES as error:
-                    _failed(key, error, failed)
+        if executor is not None:
+            _spread(todo, executor, workers, device, 1, ends, failed)
+        elif workers == 1 and budget is None:
+            _one_after_another(todo, device, failed)
         else:
-            ends = None if budget is None else time.monotonic() + budget
-            _in_processes(todo, device, workers, ends, failed)
+            here = crew.Processes(workers)
+            try:
+                _spread(todo, here, workers, device, 1 if workers > 1 else None, ends, failed)
+            finally:
+                here.shutdown(cancel_futures=True)
     except KeyboardInterrupt:
         print("\nstopped: records so far are kept; the same command goes on from here")
     left = missing(experiments)
@@ -137,6 +171,7 @@ def sweep(
 
 # What one experiment may do wrong; anything else is a mistake in the library and stops the sweep.
 FAILURES = (FloatingPointError, ValueError, OSError, MemoryError, RuntimeError, ImportError)
+ATTEMPTS = 3
 
 
 def _failed(key: str, error: BaseException, failed: dict[str, str]) -> None:
@@ -154,85 +189,110 @@ def _steps(key: str, whole: Work, device: str) -> list[Step]:
     return [(f"{key}, seed {part.seeds[0]}", part, whole) for part in parts.seeds_of(whole)]
 
 
-def _run_one(part: Work, whole: Work, device: str, threads: int | None) -> None:
-    """Run it, unless another process has done so meanwhile."""
+def made(part: Work, device: str, threads: int | None) -> Record:
+    """What a worker does: run a step and return its record."""
     import torch
 
     from specrec_core import experiments
 
     if threads is not None:
         torch.set_num_threads(threads)
-    if records.find(whole) is not None:
-        return
+    return experiments.run(part, device=device, progress=threads is None)
+
+
+def _there(part: Work, whole: Work) -> bool:
+    """Whether this step has been made meanwhile, perhaps by another sweep."""
+    return records.find(whole) is not None or (part != whole and parts.find(part) is not None)
+
+
+def _keep(record: Record, part: Work, whole: Work) -> None:
     if part == whole:
-        experiments.run(whole, device=device, progress=threads is None).save()
+        if records.find(whole) is None:
+            record.save()
         return
-    if parts.find(part) is None:
-        experiments.run(part, device=device, progress=threads is None).save(parts.folder())
+    if not _there(part, whole):
+        record.save(parts.folder())
     parts.assemble(whole)
 
 
-def _in_processes(
+def _one_after_another(todo: list[Step], device: str, failed: dict[str, str]) -> None:
+    for number, (key, part, whole) in enumerate(todo, 1):
+        print(f"[{number}/{len(todo)}] {key}", flush=True)
+        try:
+            if _there(part, whole):
+                parts.assemble(whole)
+            else:
+                _keep(made(part, device, None), part, whole)
+        except FAILURES as error:
+            _failed(key, error, failed)
+
+
+def _spread(
     todo: list[Step],
+    executor: Executor,
+    at_once: int,
     device: str,
-    workers: int,
+    threads: int | None,
     ends: float | None,
     failed: dict[str, str],
 ) -> None:
-    """Run experiments in processes of their own, so that one under way can be ended cleanly."""
-    context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_die_with_parent)
-    running: dict[Future[None], str] = {}
+    """Keep ``at_once`` steps under way until none is left or the budget is spent."""
+    running: dict[Future[Record], Step] = {}
     waiting, total, started = list(todo), len(todo), 0
-    threads = 1 if workers > 1 else None
+    lost: Counter[str] = Counter()
+    passed_over: set[str] = set()
     try:
         while waiting or running:
-            while waiting and len(running) < workers:
+            while waiting and len(running) < at_once:
                 key, part, whole = waiting.pop(0)
-                started += 1
-                if not _fits(key, part, device, ends):
+                started += not lost[key]
+                if _there(part, whole):
+                    parts.assemble(whole)
+                    continue
+                needs = _too_long(part, device, ends)
+                if needs is not None:
+                    if whole.name not in passed_over:
+                        rest = "more than is left of the budget"
+                        print(f"passed over {key}: it needs about {_span(needs)}, {rest}")
+                    passed_over.add(whole.name)
                     continue
                 print(f"[{started}/{total}] {key}", flush=True)
-                running[pool.submit(_run_one, part, whole, device, threads)] = key
+                running[executor.submit(made, part, device, threads)] = (key, part, whole)
             if not running:
                 break
             limit = None if ends is None else max(0.0, ends - time.monotonic())
             done, _ = wait(running, timeout=limit, return_when=FIRST_COMPLETED)
             if not done:
-                under_way = ", ".join(running.values())
+                under_way = ", ".join(key for key, _, _ in running.values())
                 print(f"budget spent: {under_way} dropped, records so far are kept")
                 break
             for future in done:
-                key = running.pop(future)
+                key, part, whole = running.pop(future)
                 try:
-                    future.result()
-                except FAILURES as error:
-                    _failed(key, error, failed)
+                    _keep(future.result(), part, whole)
+                except Exception as error:
+                    if crew.died(error):
+                        lost[key] += 1
+                        if lost[key] < ATTEMPTS:
+                            print(f"the worker of {key} died: trying again", flush=True)
+                            waiting.insert(0, (key, part, whole))
+                            continue
+                        _failed(key, RuntimeError(f"its worker died {ATTEMPTS} times"), failed)
+                    elif isinstance(error, FAILURES):
+                        _failed(key, error, failed)
+                    else:
+                        raise
     finally:
-        for process in list((pool._processes or {}).values()) if running else []:
-            process.terminate()
-        pool.shutdown(cancel_futures=True)
+        for future in running:
+            future.cancel()
 
 
-def _fits(key: str, experiment: Work, device: str, ends: float | None) -> bool:
-    """Whether what is left of the budget should be enough; said where it is not."""
+def _too_long(experiment: Work, device: str, ends: float | None) -> float | None:
+    """The seconds that it should take, if what is left of the budget should not be enough."""
+    if ends is None:
+        return None
     needs = Estimate(list(records.known()), device).seconds(experiment)
-    if ends is None or needs is None or needs <= ends - time.monotonic():
-        return True
-    print(f"passed over {key}: it needs about {_span(needs)}, more than is left of the budget")
-    return False
-
-
-def _die_with_parent() -> None:
-    """End this worker when the process that started it is gone, killed or not."""
-    parent = os.getppid()
-
-    def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(1)
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
+    return needs if needs is not None and needs > ends - time.monotonic() else None
 
 
 def report(left: dict[str, Work], estimate: Estimate) -> None:
@@ -279,6 +339,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if name == "run":
             command.add_argument("--budget", type=duration, help="stop after 90s, 9m, 1.5h …")
             command.add_argument("--workers", type=int, default=1, help="processes (CPU)")
+            command.add_argument("--dask", metavar="ADDRESS", help="scheduler, tcp://host:8786")
+            command.add_argument(
+                "--shortest-first", action="store_true", help="by default the longest goes first"
+            )
             command.add_argument("--results", help="folder for the records (SPECREC_RESULTS)")
     options = parser.parse_args(arguments)
     device = _device(options.device)
@@ -292,7 +356,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.results:
         os.environ["SPECREC_RESULTS"] = options.results
     print(f"device {device}, records go to {records.written_to()}")
-    left = sweep(experiments, device=device, budget=options.budget, workers=options.workers)
+    executor, workers = None, options.workers
+    if options.dask:
+        try:
+            executor, workers = crew.dask(options.dask)
+        except (ImportError, OSError) as error:
+            sys.exit(str(error))
+        print(f"{options.dask}: {workers} steps at once")
+    left = sweep(
+        experiments,
+        device=device,
+        budget=options.budget,
+        workers=workers,
+        executor=executor,
+        shortest_first=options.shortest_first,
+    )
     return 0 if left == 0 or options.budget is not None else 1
 
 

@@ -53,7 +53,7 @@ FLOORS = [  # from the top to the bottom; nothing imports from its own line or a
     ["view_groups"],
     ["interactions", "records", "figures", "shapes"],
     ["protocol"],
-    ["studies", "arguments", "powerlaws", "json_files"],
+    ["crew", "studies", "arguments", "powerlaws", "json_files"],
     ["progress"],
 ]
 
@@ -97,7 +97,7 @@ def test_experiments_need_torch_numpy_scipy_and_pandas_alone():
 import sys
 for name in ("tqdm", "pooch", "requests", "matplotlib", "seaborn", "sklearn", "IPython",
              "papermill", "nbformat", "jupytext", "myst_nb", "yaml", "gensim", "plotly", "PIL",
-             "powerlaw"):
+             "powerlaw", "distributed"):
     sys.modules[name] = None  # an import of it fails, as where it is not installed
 from specrec_core import catalogue, experiments, sweep
 from specrec_core.records import Experiment
