@@ -1,85 +1,223 @@
-"""How long the basic work takes: ``make bench``, or ``pytest benchmarks --benchmark-only``.
+"""How long the work of the book takes: ``make bench``; its page is `how_fast`.
 
-Interactions are synthetic, of the size of CiteULike, so that a benchmark needs no data. One
-thread on a CPU unless OMP_NUM_THREADS says otherwise; with CUDA there, the same work on it.
+Real data where there are any, d = 64, batches of 2,048, one thread on a CPU; with CUDA there, the
+same work on it. Peers take part where they are installed: ``pip install -e '.[peers]'``.
 """
 
+import time
+from concurrent.futures import wait
+
+import numpy as np
 import pytest
+import scipy.sparse as sp
 import torch
+from epochs import BATCH, DIM, PEERS, Specrec
 
-from specrec_core import spectra, synthetic
+from specrec_core import crew, spectra, spectral_norm
 from specrec_core.evaluation import evaluate
-from specrec_core.models import MF, LightGCN
-from specrec_core.training import fit
+from specrec_core.interactions import CSR
+from specrec_core.sampling import EpochSampler
 
-DEVICES = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
-
-
-@pytest.fixture(scope="module")
-def data():
-    return synthetic.dcbm(n_users=5500, n_items=17000, n_communities=50, mean_degree=38.0)
+DATA = ["ml-1m", "gowalla"]
 
 
-def wait(device):
-    if device == "cuda":
-        torch.cuda.synchronize()
+def of(peer, data, model, **settings):
+    try:
+        return PEERS[peer](data, model, **settings)
+    except (ImportError, LookupError) as error:
+        pytest.skip(f"{peer}: {error}")
 
 
-@pytest.fixture(params=DEVICES)
-def device(request):
-    return request.param
+@pytest.mark.parametrize("peer", [name for name in PEERS if name != "specrec"])
+@pytest.mark.parametrize("model", ["BPR-MF", "LightGCN"])
+@pytest.mark.parametrize("name", DATA)
+def test_epoch_of_peer(timed, load, name, model, peer):
+    it = of(peer, load(name), model)
+    units = 1 if peer in ("RecBole", "PyG") else 5
+    slow = model == "LightGCN"
+    timed(lambda: it.epochs(units), rounds=1 if slow else 3, units=units, work="epoch", by=peer,
+          model=model, data=name)  # fmt: skip
 
 
-@pytest.mark.parametrize("replicas", [1, 5])
-@pytest.mark.parametrize("kind", ["MF", "LightGCN"])
-def test_epoch(benchmark, kind, replicas, device, data):
-    """One epoch of BPR, d = 64, batch 2048, and one evaluation on validation."""
-    seeds = tuple(range(replicas))
-    if kind == "MF":
-        model = MF(data.n_users, data.n_items, 64, seeds=seeds).to(device)
-    else:
-        model = LightGCN(data.csr("train", device), 64, layers=3, seeds=seeds)
-
-    def epoch():
-        fit(model, data, batch_size=2048, epochs=1, progress=False)
-        wait(device)
-
-    benchmark.pedantic(epoch, rounds=3, warmup_rounds=1)
-    benchmark.extra_info["interactions"] = int(data.train.nnz)
+@pytest.mark.parametrize("model", ["BPR-MF", "LightGCN"])
+@pytest.mark.parametrize("name", DATA)
+def test_epoch(timed, load, device, name, model):
+    it = Specrec(load(name), model, device=device)
+    timed(it.epochs, device, work="epoch", by="specrec", model=model, data=name)
 
 
-def test_evaluation(benchmark, device, data):
-    """Full ranking of all items for all users, every metric at 10 and 20."""
-    model = MF(data.n_users, data.n_items, 64).to(device)
-    truth, seen = data.csr("test", device), data.csr("train", device)
+@pytest.mark.parametrize("replicas", [1, 2, 5, 10])
+def test_replicas(timed, load, device, replicas):
+    it = Specrec(load("ml-1m"), device=device, seeds=tuple(range(replicas)))
+    timed(it.epochs, device, rounds=2, work="replicas", replicas=replicas, data="ml-1m")
 
-    def rank():
-        evaluate(model.scorer(), truth, seen)
-        wait(device)
 
-    benchmark.pedantic(rank, rounds=3, warmup_rounds=1)
+def some_epochs(data, seed, n):
+    it = Specrec(data, seeds=(seed,))
+    it.epochs(n)
+    return seed
+
+
+def test_seeds_in_two_processes(benchmark, load):
+    """Five seeds, one thread each, in two processes, over one seed in one: by the clock."""
+    data, n = load("ml-1m"), 10
+    with crew.Processes(2) as pool:
+        wait([pool.submit(some_epochs, data, seed, 1) for seed in range(2)])  # started, warm
+
+        def clock(seeds):
+            started = time.perf_counter()
+            wait([pool.submit(some_epochs, data, seed, n) for seed in range(seeds)])
+            return time.perf_counter() - started
+
+        one = min(clock(1) for _ in range(2))
+        five = benchmark.pedantic(lambda: clock(5), rounds=1)
+    benchmark.extra_info.update(
+        work="seeds in processes", seeds=5, processes=2, one=one, five=five, ratio=five / one
+    )
+
+
+@pytest.mark.parametrize("dim", [16, 64, 256, 1024])
+def test_dimensions(timed, load, device, dim):
+    it = Specrec(load("ml-1m"), device=device, dim=dim)
+    timed(it.epochs, device, rounds=1, work="dimensions", dim=dim, data="ml-1m")
+
+
+class Pairs:
+    """So many random interactions, a hundred to a user: as little structure as can be."""
+
+    def __init__(self, count):
+        draw = np.random.default_rng(0)
+        self.n_users = self.n_items = count // 100
+        at = draw.integers(self.n_items, size=(self.n_users, 100))
+        rows = np.repeat(np.arange(self.n_users), 100)
+        ones = np.ones(rows.size, np.int8)
+        matrix = sp.csr_matrix((ones, (rows, at.ravel())), (self.n_users, self.n_items))
+        matrix.sum_duplicates()
+        self.train = self.test = matrix
+
+    def csr(self, split, device):
+        offsets, columns = (
+            torch.from_numpy(x.astype(np.int64)).to(device)
+            for x in (self.train.indptr, self.train.indices)
+        )
+        return CSR(offsets, columns, self.train.shape)
+
+
+@pytest.mark.parametrize("count", [10**5, 10**6, 10**7])
+def test_interactions(timed, device, count):
+    """Samples of an epoch, and a hundred steps: what an epoch is made of, as data grow."""
+    data = Pairs(count)
+    sampler = EpochSampler(data.csr("train", device), "interactions", 1, "uniform")
+    stream = torch.Generator(device).manual_seed(0)
+    timed(lambda: sampler.epoch(stream), device, work="samples of an epoch", interactions=count)
+
+
+@pytest.mark.parametrize("peer", [name for name in PEERS if name != "specrec"])
+@pytest.mark.parametrize("name", DATA)
+def test_evaluation_of_peer(timed, load, name, peer):
+    it = of(peer, load(name), "BPR-MF")
+    it.epochs(1)
+    try:
+        it.rank()
+    except LookupError as error:
+        pytest.skip(f"{peer}: {error}")
+    timed(it.rank, rounds=3, work="evaluation", by=peer, data=name)
+
+
+@pytest.mark.parametrize("name", DATA)
+def test_evaluation(timed, load, device, name):
+    """Recall and NDCG at 20 of all users over all items, seen items left out."""
+    it = Specrec(load(name), device=device)
+    timed(it.rank, device, work="evaluation", by="specrec", data=name)
+
+
+@pytest.mark.parametrize("name", DATA)
+def test_product_and_top(timed, load, device, name):
+    """What an evaluation cannot do without: the product, and the 20 best of each row."""
+    it = Specrec(load(name), device=device)
+    users, items = (table.to(device) for table in it.tables())
+
+    def least():
+        for chunk in users.split(1024):
+            (chunk @ items.mT).topk(20)
+
+    timed(least, device, work="evaluation", by="product and top-k alone", data=name)
 
 
 @pytest.mark.parametrize("method", ["svd", "gram"])
-def test_singular_values(benchmark, method, device):
+def test_singular_values(timed, method, device):
     """All singular values of a 40,981 × 64 table."""
-    table = torch.randn(40_981, 64, generator=torch.Generator().manual_seed(0)).to(device)
-
-    def values():
-        spectra.singular_values(table, method=method)
-        wait(device)
-
-    benchmark.pedantic(values, rounds=5, warmup_rounds=1)
+    table = torch.randn(40_981, DIM, generator=torch.Generator().manual_seed(0)).to(device)
+    timed(lambda: spectra.singular_values(table, method=method), device, rounds=5,
+          work="singular values of 40,981 × 64", by=method)  # fmt: skip
 
 
-def test_product_singular_values(benchmark, device):
-    """σ of U Vᵀ for 29,858 users and 40,981 items, d = 64, from the factors."""
+def normal_tables(users, items, device):
     stream = torch.Generator().manual_seed(0)
-    users = torch.randn(29_858, 64, generator=stream).to(device)
-    items = torch.randn(40_981, 64, generator=stream).to(device)
+    return [torch.randn(n, DIM, generator=stream).to(device) for n in (users, items)]
 
-    def values():
-        spectra.product_singular_values(users, items)
-        wait(device)
 
-    benchmark.pedantic(values, rounds=5, warmup_rounds=1)
+def test_product_singular_values(timed, device):
+    """σ of U Vᵀ for 29,858 users and 40,981 items, d = 64, from the factors."""
+    tables = normal_tables(29_858, 40_981, device)
+    timed(lambda: spectra.product_singular_values(*tables), device, rounds=5,
+          work="singular values of scores, 29,858 × 40,981", by="factors")  # fmt: skip
+
+
+WAYS = {
+    "one power step": spectral_norm.spectral_norm_penalty,
+    "exact, from the factors": spectral_norm.exact_spectral_norm,
+    "exact, of the scores": lambda users, items: torch.linalg.svdvals(users @ items.mT)[0],
+}
+
+
+@pytest.mark.parametrize("items", [10**3, 10**4, 10**5, 10**6])
+@pytest.mark.parametrize("way", list(WAYS))
+def test_spectral_norm(timed, way, items, device):
+    """ReSN's approximation of σ₁ of U Vᵀ against exact ones: as many users as items, d = 64."""
+    if way == "exact, of the scores" and items > 10**3:
+        pytest.skip("the singular values of 10,000 × 10,000 scores take minutes, of more, hours")
+    tables = normal_tables(items, items, device)
+    timed(lambda: WAYS[way](*tables), device, work="spectral norm", by=way, items=items)
+
+
+GRID = {  # rates and L2 strengths: four settings for each
+    "specrec": ((1e-3, 3e-3), (1e-3, 1e-2)),
+    "implicit": ((0.01, 0.05), (0.01, 0.03)),
+    "cornac": ((0.01, 0.05), (0.001, 0.01)),
+}
+
+
+@pytest.mark.parametrize("peer", list(GRID))
+@pytest.mark.parametrize("name", DATA)
+def test_time_to_quality(request, benchmark, load, name, peer):
+    """Validation NDCG@20 against processor seconds of training, four settings of each.
+
+    Until the score has not improved for five evaluations, or 600 processor seconds of training.
+    """
+    if not request.config.getoption("--quality"):
+        pytest.skip("needs --quality: it takes half an hour")
+    data, every = load(name), {"specrec": 2}.get(peer, 10)
+    truth, seen = data.csr("validation"), data.csr("train")
+    curves = []
+
+    def train():
+        for rate in GRID[peer][0]:
+            for l2 in GRID[peer][1]:
+                it = of(peer, data, "BPR-MF", rate=rate, l2=l2)
+                spent, seconds, scores = 0.0, [], []
+                while spent < 600 and (len(scores) < 6 or max(scores[-5:]) > max(scores[:-5])):
+                    started = time.process_time()
+                    it.epochs(every)
+                    spent += time.process_time() - started
+                    users, items = it.tables()
+                    found = evaluate(lambda ids: (users[ids] @ items.mT)[None], truth, seen,  # noqa: B023
+                                     k=(20,), conventions=("standard",))  # fmt: skip
+                    seconds.append(round(spent, 3))
+                    scores.append(round(float(found.mean["ndcg@20"]), 5))
+                curves.append({"rate": rate, "l2": l2, "seconds": seconds, "ndcg@20": scores})
+
+    benchmark.pedantic(train, rounds=1)
+    benchmark.extra_info.update(
+        work="time to quality", by=peer, data=name, every=every, batch=BATCH, curves=curves
+    )

@@ -1,0 +1,212 @@
+"""One epoch of training and one evaluation, by this library and by its peers, as functions.
+
+Each peer is a class made of interactions and the name of a model; ``epochs(n)`` trains on, and
+``rank()`` evaluates Recall and NDCG at 20 of all users over all items, as the peer does it itself.
+``tables()`` are final embeddings, for a common judge. A peer that is not installed raises
+ImportError; one that has no such model, LookupError.
+"""
+
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import scipy.sparse as sp
+import torch
+
+from specrec_core import evaluation, models
+from specrec_core.corrections import Debiasing
+from specrec_core.models import generator
+from specrec_core.regularizers import Regularizer
+from specrec_core.replicas import optimizer_of
+from specrec_core.sampling import EpochSampler
+from specrec_core.steps import Objective, RowSteps
+
+DIM, BATCH, LAYERS = 64, 2048, 3
+
+
+class Specrec:
+    """Adam on mini-batches."""
+
+    def __init__(self, data, model="BPR-MF", rate=1e-3, l2=1e-4, device="cpu", seeds=(0,), dim=DIM):
+        self.train, self.test = data.csr("train", device), data.csr("test", device)
+        self.seen = data.csr("train", device)
+        if model == "BPR-MF":
+            self.model = models.MF(data.n_users, data.n_items, dim, seeds=seeds).to(device)
+        else:
+            self.model = models.LightGCN(self.train, dim, layers=LAYERS, seeds=seeds)
+        objective = Objective("bpr", Regularizer().on(self.train), Debiasing().on(self.train))
+        sampler = EpochSampler(self.train, "interactions", 1, "uniform")
+        self.steps = RowSteps(sampler, objective, BATCH, l2=l2)
+        self.optimizer = optimizer_of("adam", self.model, rate)
+        self.streams = [generator(seed, "samples", device) for seed in seeds]
+
+    def epochs(self, n=1):
+        for _ in range(n):
+            self.steps(self.model, self.optimizer, self.streams)
+
+    def rank(self):
+        return evaluation.evaluate(
+            self.model.scorer(), self.test, self.seen, k=(20,), conventions=("standard",)
+        )
+
+    def tables(self):
+        with torch.no_grad():
+            return [table[0] for table in self.model()]
+
+
+class Implicit:
+    """A compiled loop of plain SGD over single triples, with a bias for each item."""
+
+    def __init__(self, data, model="BPR-MF", rate=0.01, l2=0.01):
+        import implicit
+
+        only_mf(model)
+        self.train, self.test = (
+            sp.csr_matrix(x, dtype=np.float32) for x in (data.train, data.test)
+        )
+        self.model = implicit.bpr.BayesianPersonalizedRanking(
+            factors=DIM - 1, learning_rate=rate, regularization=l2, iterations=1, num_threads=1,
+            random_state=0,
+        )  # fmt: skip
+
+    def epochs(self, n=1):
+        self.model.iterations = n
+        self.model.fit(self.train, show_progress=False)
+
+    def rank(self):
+        from implicit.evaluation import ranking_metrics_at_k
+
+        return ranking_metrics_at_k(
+            self.model, self.train, self.test, K=20, show_progress=False, num_threads=1
+        )
+
+    def tables(self):
+        return [torch.from_numpy(x) for x in (self.model.user_factors, self.model.item_factors)]
+
+
+class Cornac:
+    """A compiled loop of plain SGD over single triples, with a bias for each item."""
+
+    def __init__(self, data, model="BPR-MF", rate=0.001, l2=0.01):
+        import cornac
+
+        only_mf(model)
+        pairs = zip(*data.train.nonzero(), strict=True)
+        self.data = cornac.data.Dataset.from_uir([(int(u), int(i), 1.0) for u, i in pairs], seed=0)
+        self.shape = data.train.shape
+        self.model = cornac.models.BPR(
+            k=DIM, learning_rate=rate, lambda_reg=l2, max_iter=1, num_threads=1, seed=0
+        )
+
+    def epochs(self, n=1):
+        self.model.max_iter = n
+        self.model.fit(self.data)
+
+    def rank(self):
+        raise LookupError("cornac evaluates one user at a time, in Python")
+
+    def tables(self):
+        """Rows of users and items in the order of the codes; those it never saw stay zero."""
+        m = self.model
+        users, items = np.zeros((self.shape[0], DIM + 1)), np.zeros((self.shape[1], DIM + 1))
+        of_user = np.array(list(self.data.uid_map)), np.array(list(self.data.uid_map.values()))
+        of_item = np.array(list(self.data.iid_map)), np.array(list(self.data.iid_map.values()))
+        users[of_user[0], :DIM], users[:, DIM] = m.u_factors[of_user[1]], 1.0
+        items[of_item[0], :DIM] = m.i_factors[of_item[1]]
+        items[of_item[0], DIM] = m.i_biases[of_item[1]]
+        return [torch.from_numpy(x).float() for x in (users, items)]
+
+
+class RecBole:
+    """Adam on mini-batches."""
+
+    def __init__(self, data, model="BPR-MF", rate=1e-3, l2=1e-4):
+        # Its 1.2.1 asks NumPy 1 for names, and SciPy 1.10 for a private method, that are gone.
+        for old, new in (("float_", np.float64), ("complex_", np.complex128),
+                         ("unicode_", np.str_), ("string_", np.bytes_)):  # fmt: skip
+            if old not in vars(np):
+                setattr(np, old, new)
+        if not hasattr(sp.dok_matrix, "_update"):
+            sp.dok_matrix._update = lambda matrix, entries: matrix._dict.update(entries)
+        from recbole.config import Config
+        from recbole.data import create_dataset, data_preparation
+        from recbole.utils import get_model, get_trainer
+
+        name = {"BPR-MF": "BPR", "LightGCN": "LightGCN"}[model]
+        with tempfile.TemporaryDirectory() as folder:
+            write_inter(Path(folder) / "pairs", data)
+            config = Config(model=name, dataset="pairs", config_dict={
+                "data_path": folder, "benchmark_filename": ["train", "valid", "test"],
+                "load_col": {"inter": ["user_id", "item_id"]}, "embedding_size": DIM,
+                "n_layers": LAYERS, "train_batch_size": BATCH, "eval_batch_size": 2**24,
+                "train_neg_sample_args": {"distribution": "uniform", "sample_num": 1,
+                                          "dynamic": False},
+                "eval_args": {"order": "RO", "mode": "full", "group_by": "user",
+                              "split": {"RS": [0.8, 0.1, 0.1]}},
+                "metrics": ["Recall", "NDCG"], "topk": [20], "valid_metric": "NDCG@20",
+                "use_gpu": False, "show_progress": False, "learning_rate": rate, "seed": 0,
+                "reg_weight": l2, "checkpoint_dir": folder,
+            })  # fmt: skip
+            train, _, self.test = data_preparation(config, create_dataset(config))
+            self.train = train
+            self.model = get_model(name)(config, train.dataset)
+            self.trainer = get_trainer(config["MODEL_TYPE"], name)(config, self.model)
+
+    def epochs(self, n=1):
+        for epoch in range(n):
+            self.trainer._train_epoch(self.train, epoch)
+
+    def rank(self):
+        return self.trainer.evaluate(self.test, load_best_model=False)
+
+
+class PyG:
+    """Adam on mini-batches; the propagation of torch_geometric."""
+
+    def __init__(self, data, model="LightGCN", rate=1e-3, l2=1e-4):
+        from torch_geometric.nn.models import LightGCN
+
+        if model != "LightGCN":
+            raise LookupError("torch_geometric has no plain matrix factorisation")
+        u, i = (torch.from_numpy(x).long() for x in data.train.nonzero())
+        self.users, self.items = data.n_users, data.n_items
+        self.pairs = torch.stack([u, i + self.users])
+        self.graph = torch.cat([self.pairs, self.pairs.flip(0)], 1)
+        self.model = LightGCN(self.users + self.items, DIM, LAYERS)
+        self.optimizer = torch.optim.Adam(self.model.parameters(), lr=rate)
+        self.l2 = l2
+
+    def epochs(self, n=1):
+        for _ in range(n):
+            for batch in torch.randperm(self.pairs.shape[1]).split(BATCH):
+                users, items = self.pairs[:, batch]
+                other = torch.randint(self.users, self.users + self.items, items.shape)
+                ends = torch.cat([torch.stack([users, items]), torch.stack([users, other])], 1)
+                better, worse = self.model(self.graph, ends).chunk(2)
+                loss = self.model.recommendation_loss(
+                    better, worse, torch.cat([users, items, other]), lambda_reg=self.l2
+                )
+                self.optimizer.zero_grad()
+                loss.backward()
+                self.optimizer.step()
+
+    def rank(self):
+        raise LookupError("torch_geometric leaves evaluation to its user")
+
+
+PEERS = {"specrec": Specrec, "RecBole": RecBole, "PyG": PyG, "implicit": Implicit, "cornac": Cornac}
+
+
+def only_mf(model):
+    if model != "BPR-MF":
+        raise LookupError("it has no such model")
+
+
+def write_inter(folder, data):
+    """RecBole's files of pairs; a user or item of the test that training lacks is left out."""
+    folder.mkdir()
+    for part, name in ((data.train, "train"), (data.validation, "valid"), (data.test, "test")):
+        lines = (f"{u}\t{i}\n" for u, i in zip(*part.nonzero(), strict=True))
+        with open(folder / f"pairs.{name}.inter", "w") as file:
+            file.write("user_id:token\titem_id:token\n")
+            file.writelines(lines)
