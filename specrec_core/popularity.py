@@ -214,20 +214,22 @@ def popularity_metrics(
 def intra_list_diversity(lists: Tensor, vectors: Tensor) -> Tensor:
     """Mean over users of the mean 1 − cosine of two items of a list [ziegler2005improving].
 
-    ``lists (*, n_users, k)``; ``vectors (m, f)`` or ``(*, m, f)``, what items are compared by, no
-    row of zeros → ``(*,)``. Users with fewer than two items are left out; NaN if there is no other.
+    ``lists (*, n_users, k)``; ``vectors (m, f)`` or ``(*, m, f)``, what items are compared by →
+    ``(*,)``. An item with a row of zeros is like no other. Users with fewer than two items are left
+    out; NaN if there is no other.
     """
     replicas = lists.reshape(-1, *lists.shape[-2:])
     tables = vectors.expand(*lists.shape[:-2], *vectors.shape[-2:])
     tables = tables.reshape(-1, *vectors.shape[-2:])
     means = []
     for rows, table in zip(replicas, tables, strict=True):
-        h = torch.nn.functional.normalize(table.double(), dim=-1, eps=0)
+        h = torch.nn.functional.normalize(table.double(), dim=-1, eps=1e-300)
         filled = (rows >= 0).double()
         total = torch.einsum("uk,ukf->uf", filled, h[rows.clamp_min(0)]).square().sum(-1)
+        itself = (filled * h.square().sum(-1)[rows.clamp_min(0)]).sum(-1)
         length = filled.sum(-1)
         some = length >= 2  # ‖Σh‖² is the sum of all cosines, those of an item with itself too
-        cosine = (total[some] - length[some]) / (length[some] * (length[some] - 1))
+        cosine = (total[some] - itself[some]) / (length[some] * (length[some] - 1))
         means.append(1 - cosine.mean())
     return torch.stack(means).view(lists.shape[:-2])
 

@@ -106,6 +106,25 @@ def lower(pair: tuple[str, str], metric: str) -> Test:
     return test
 
 
+def both_somewhere(labels: Sequence[str], plain: str) -> Test:
+    """One of the settings has a lower popular share and a higher accuracy, intervals apart."""
+
+    def test(records: Mapping[str, Record]) -> tuple[bool, str]:
+        shown = [
+            f"{label}: {change(records, (label, plain), POPULAR):+.1%} head, "
+            f"{change(records, (label, plain), ACCURACY):+.1%} NDCG@20"
+            for label in labels
+        ]
+        holds = any(
+            lower((label, plain), POPULAR)(records)[0]
+            and lower((plain, label), ACCURACY)(records)[0]
+            for label in labels
+        )
+        return holds, "; ".join(shown)
+
+    return test
+
+
 def falls_when_smaller(curve: str, by: float) -> Test:
     """From a factor of 1 for σ₁ down to 0 a share falls by at least that part of it, everywhere."""
 

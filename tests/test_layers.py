@@ -11,7 +11,7 @@ LIBRARY = Path(__file__).resolve().parents[1] / "specrec_core"
 FLOORS = [  # from the top to the bottom; nothing imports from its own line or above
     ["book"],
     ["weaving", "made_from"],
-    ["sweep", "study_speed"],
+    ["sweep", "study_lists", "study_speed"],
     ["parts"],
     ["experiments"],
     ["part*"],

@@ -1,11 +1,13 @@
 """Chapter 8: its experiments hang together, and its claims can fail."""
 
+import json
 from dataclasses import dataclass, field
 
 import pytest
 
-from specrec_core import catalogue, resn_claims
+from specrec_core import catalogue, experiments, resn_claims, study_lists
 from specrec_core import part3_results as part
+from specrec_core.records import Experiment
 
 CHAPTER = "08_resn_results"
 
@@ -103,3 +105,41 @@ def test_a_lever_has_to_move_every_data_set():
     moves, stays = record([0.4, 0.45, 0.5, 0.6]), record([0.48, 0.49, 0.5, 0.5])
     assert test({"reshaped a": moves})[0]
     assert not test({"reshaped a": moves, "reshaped b": stays})[0]
+
+
+def test_both_are_asked_of_one_strength():
+    test = resn_claims.both_somewhere(("a", "b"), "plain")
+    plain = point([0.10, 0.11, 0.12], [0.50, 0.51, 0.52])
+    better = point([0.20, 0.21, 0.22], [0.30, 0.31, 0.32])
+    rarer = point([0.09, 0.10, 0.11], [0.30, 0.31, 0.32])
+    right = point([0.20, 0.21, 0.22], [0.50, 0.51, 0.52])
+    assert test({"a": rarer, "b": better, "plain": plain})[0]
+    assert not test({"a": rarer, "b": right, "plain": plain})[0]
+
+
+def test_described_lists_are_those_of_a_record():
+    settings = {"dim": 4, "epochs": 2, "learning_rate": 0.01, "batch_size": 4096}
+    found = study_lists.described(
+        dataset="synthetic", seed=3, progress=False, protocol=json.dumps(settings)
+    ).metrics
+    e = Experiment(dataset="synthetic", version=catalogue.SYNTHETIC, seeds=(3,), **settings)
+    record = experiments.run(e, progress=False)
+    for name in (
+        "ndcg@20",
+        "coverage@20",
+        "recall[tail]@20",
+        *(f"share[{g}]@20" for g in range(5)),
+    ):
+        assert found[name] == pytest.approx(record.metrics[name][0], rel=1e-6), name
+    assert 0 < found["diversity@20"] < 1 and found["novelty@20"] > 0
+
+
+def test_protocol_of_described_lists_is_that_of_the_results():
+    for strength in part.PUSHED:
+        study = part.resn_suite("paper", "real")[part.lists_label(strength)]
+        settings = json.loads(study.settings["protocol"])
+        e = Experiment(dataset=study.dataset, version=study.version, seeds=(0,), **settings)
+        same = part.experiment("ml-1m", part.CODE, {"strength": strength})
+        if not strength:
+            same = part.experiment("ml-1m")
+        assert e.with_(seeds=same.seeds) == same

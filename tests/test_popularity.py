@@ -170,3 +170,6 @@ def test_diversity_is_the_mean_distance_of_pairs(device):
                 users.append(np.mean(pairs))
             assert got[r].item() == pytest.approx(np.mean(users), rel=1e-12)
     assert intra_list_diversity(torch.tensor([[1, -1]]), vectors[0].cpu()).isnan()
+    alone = torch.tensor([[0.0, 0.0], [1.0, 0.0], [2.0, 0.0], [0.0, 0.0]])  # two are like no other
+    assert intra_list_diversity(torch.tensor([[0, 1, 2]]), alone).item() == pytest.approx(2 / 3)
+    assert intra_list_diversity(torch.tensor([[0, 3]]), alone).item() == 1
