@@ -139,7 +139,6 @@ def test_protocol_of_described_lists_is_that_of_the_results():
         study = part.resn_suite("paper", "real")[part.lists_label(strength)]
         settings = json.loads(study.settings["protocol"])
         e = Experiment(dataset=study.dataset, version=study.version, seeds=(0,), **settings)
-        same = part.experiment("ml-1m", part.CODE, {"strength": strength})
-        if not strength:
-            same = part.experiment("ml-1m")
+        method = ("ml-1m", part.CODE, {"strength": strength}) if strength else ("ml-1m",)
+        same = part.experiment(*method)
         assert e.with_(seeds=same.seeds) == same
