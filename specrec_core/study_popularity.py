@@ -14,7 +14,7 @@ import scipy.sparse as sp
 import torch
 from numpy.typing import NDArray
 
-from specrec_core import alignment, amplification, datasets, gradient_flow, powerlaws
+from specrec_core import alignment, amplification, datasets, gradient_flow, powerlaws, synthetic
 from specrec_core.evaluation import popularity_groups, ranking_metrics
 from specrec_core.exposure import equal_exposure
 from specrec_core.factorisation import Decomposition, truncated_svd
@@ -41,7 +41,36 @@ def quotient(*, dataset: str, seed: int, progress: bool, dimensions: Sequence[in
     and what `specrec_core.alignment.power_step_bound` guarantees for one. The seed draws the start
     of Lanczos.
     """
-    found = alignment.leading(matrix(interactions(dataset)), max(dimensions), seed=seed)
+    return _seen(matrix(interactions(dataset)), seed, dimensions)
+
+
+def planted_quotient(
+    *,
+    dataset: str,
+    seed: int,
+    progress: bool,
+    n_users: int,
+    n_items: int,
+    n_communities: int,
+    mean_degree: float,
+    exponent: float,
+    assortativity: float,
+) -> Measured:
+    """The same, at rank 64, of interactions that `specrec_core.synthetic.dcbm` draws.
+
+    ``"second over first"`` is σ₂ / σ₁. The seed draws the interactions too.
+    """
+    drawn = synthetic.dcbm(
+        n_users, n_items, n_communities, mean_degree, exponent, assortativity, seed, 0.0, 0.0
+    )
+    y = matrix(drawn)
+    found = _seen(y, seed, (64,))
+    first, second = found.spectrum["interactions"][:2]
+    return Measured(found.metrics | {"second over first": second / first}, found.spectrum)
+
+
+def _seen(y: sp.csr_array, seed: int, dimensions: Sequence[int]) -> Measured:
+    found = alignment.leading(y, max(dimensions), seed=seed)
     level = abs(alignment.cosine(found.u[:, 0], np.ones(len(found.u))))
     curves: dict[str, list[float]] = {"d": [float(d) for d in dimensions], "guaranteed": []}
     for d in dimensions:
