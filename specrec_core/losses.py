@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -255,6 +256,27 @@ def of_scores(loss: ScoreLoss, score: ScoreOf | None = None) -> Objective:
     return lambda u, p, n: loss(score(u, p), score(u.unsqueeze(-2), n))
 
 
+class _BPROfRows(torch.autograd.Function):
+    """`bpr` of products, with its gradient written out: about half the work of autograd's."""
+
+    @staticmethod
+    def forward(ctx: Any, u: Tensor, p: Tensor, n: Tensor) -> Tensor:
+        apart = p.unsqueeze(-2) - n
+        x = (u.unsqueeze(-2) * apart).sum(-1)
+        ctx.save_for_backward(u, apart, x)
+        return F.softplus(-x).mean((-2, -1))
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        u, apart, x = ctx.saved_tensors
+        scale = gradients[0] / (x.shape[-2] * x.shape[-1])
+        weight = torch.sigmoid(-x) * scale[..., None, None]
+        of_u = weight.neg().unsqueeze(-1) * apart
+        of_u = of_u.squeeze(-2) if of_u.shape[-2] == 1 else of_u.sum(-2)
+        of_n = weight.unsqueeze(-1) * u.unsqueeze(-2)
+        return of_u, weight.sum(-1, keepdim=True).neg() * u, of_n
+
+
 ScoreLoss = Callable[[Tensor, Tensor], Tensor]
 """Loss of ``positive (*, B)`` and ``negative (*, B, N)`` scores: ``(*,)``."""
 
@@ -276,6 +298,7 @@ SCORE_LOSSES: dict[str, ScoreLoss] = {
 
 OBJECTIVES: dict[str, tuple[Objective, bool]] = {  # name: (objective, does it use negatives?)
     **{name: (of_scores(loss), True) for name, loss in SCORE_LOSSES.items()},
+    "bpr": (_BPROfRows.apply, True),
     "logistic_alignment": (lambda u, p, n: logistic_alignment((u * p).sum(-1)), False),
     "alignment": (lambda u, p, n: alignment(u, p), False),
     "inner_product": (lambda u, p, n: inner_product(u, p), False),

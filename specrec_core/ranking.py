@@ -10,6 +10,7 @@ empty (−1). NaN has no place in an order and is an error.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import torch
@@ -20,7 +21,6 @@ from specrec_core.interactions import CSR
 Score = Callable[[Tensor], Tensor]
 """``score(user_ids (B,)) -> (R, B, n_items)``."""
 
-BLOCK = 64
 CHUNK_ON_CPU = 5 * 2**20  # scores at a time; a CPU is fastest while they stay in its cache
 CHUNK_ON_GPU = 2**27
 
@@ -58,31 +58,37 @@ def recommend(
 def top_items(scores: Tensor, k: int) -> Tensor:
     """Positions of the k largest of ``(*, n)`` scores: ``(*, k)``, −1 where fewer are above −inf.
 
-    Largest first, equal scores by lower position. Exact, by blocks of 64: an item among the k best
-    lies in one of the k blocks with the largest maxima (ties between blocks by lower position),
-    for otherwise each of these blocks holds an item that comes before it.
+    Largest first, equal scores by lower position. Exact, by blocks of about √(n/k): an item among
+    the k best lies in one of the k blocks with the largest maxima (ties between blocks by lower
+    position), for otherwise each of these blocks holds an item that comes before it.
 
     Raises:
         ValueError: a score is NaN.
     """
     n = scores.shape[-1]
-    if n <= 2 * BLOCK * k:
+    block = block_size(n, k)
+    if n <= 2 * block * k:
         _check_no_nan(scores)
         best = _first(scores, k)
     else:
-        whole = n - n % BLOCK
-        maxima = scores[..., :whole].unflatten(-1, (-1, BLOCK)).amax(-1)
+        whole = n - n % block
+        maxima = scores[..., :whole].unflatten(-1, (-1, block)).amax(-1)
         if whole < n:
             maxima = torch.cat([maxima, scores[..., whole:].amax(-1, keepdim=True)], dim=-1)
         _check_no_nan(maxima)  # a maximum over NaN is NaN
         blocks = _first(maxima, k).sort(-1).values  # ascending, to keep positions in order
-        inside = torch.arange(BLOCK, device=scores.device)
-        candidates = (blocks.unsqueeze(-1) * BLOCK + inside).flatten(-2)
+        inside = torch.arange(block, device=scores.device)
+        candidates = (blocks.unsqueeze(-1) * block + inside).flatten(-2)
         values = scores.gather(-1, candidates.clamp(max=n - 1))
         values.masked_fill_(candidates >= n, -torch.inf)
         best = candidates.gather(-1, _first(values, k)).clamp(max=n - 1)
     empty = scores.gather(-1, best) == -torch.inf
     return torch.nn.functional.pad(best.masked_fill(empty, -1), (0, k - best.shape[-1]), value=-1)
+
+
+def block_size(n: int, k: int) -> int:
+    """The power of two that makes n / block maxima and k · block candidates fewest together."""
+    return 2 ** max(2, round(math.log2(max(n, 1) / k) / 2))
 
 
 def contains(matrix: CSR, rows: Tensor, columns: Tensor) -> Tensor:

@@ -122,14 +122,18 @@ class RowSteps:
             rows = [gather(final[side].detach(), i).requires_grad_() for side, i in ids]
             value = self.objective.of_rows(model, rows, [i for _, i in ids])
             found = torch.autograd.grad(value.sum(), [*rows, *own], materialize_grads=True)
-            for (side, i), gradient in zip(ids, found[:3], strict=True):
+            of_rows = self.l2 > 0 and self.l2_on in ("tables", "norms")
+            own_rows = of_rows and final[0] is model.users and final[1] is model.items
+            for (side, i), gradient, row in zip(ids, found[:3], rows, strict=True):
+                if own_rows:  # the rows are those of the tables: one pass for both
+                    gradient = gradient + self._shrink(row.detach(), rows[0].shape[-2])
                 add_rows(gradients[side], i, gradient)
             value, dense = value.detach(), self._add_tables(final, gradients)
             of_model = model.own_loss(final, [i for _, i in ids])
             model.pull_back(final, gradients, of_model)
             for parameter, gradient in zip(own, found[3:], strict=True):
                 parameter.grad = gradient.contiguous()
-            if self.l2 and self.l2_on in ("tables", "norms"):
+            if of_rows and not own_rows:
                 # of the tables, and not of what became of them
                 for side, i in ids:
                     table = (model.users, model.items)[side]
