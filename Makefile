@@ -9,6 +9,8 @@ PROFILE ?= quick
 DEVICE  ?=
 BUDGET  ?=
 ONLY    ?=
+PEERS   ?=
+QUALITY ?=
 TORCH_INDEX ?=
 
 VENV := .venv
@@ -25,7 +27,8 @@ help: ## this list
 	@echo "make paper  run the records of the paper profile that are missing; may be killed any time"
 	@echo "            BUDGET=9m  ONLY='directspec …'  DEVICE=cuda"
 	@echo "make pdf    the whole book on paper (needs chromium)"
-	@echo "make bench  speed of the library"
+	@echo "make bench  speed of the library, for the page how_fast; DEVICE=cuda where there is one"
+	@echo "            PEERS=1 besides that of others (installed apart)  QUALITY=1 time to quality"
 	@echo "make checks try every theorem and record the number of cases in book/results/checks.json"
 	@echo "make clean  remove what was built, not what was set up"
 	@echo
@@ -69,8 +72,20 @@ paper: $(SET_UP)
 pdf: $(SET_UP)
 	@$(RUN) -m specrec_core.book pdf
 
-bench: $(SET_UP)
-	OMP_NUM_THREADS=1 $(RUN) -m pytest benchmarks --benchmark-only
+# With PEERS=1 in an environment of its own: RecBole asks for versions that the book does not use.
+BENCH_PYTHON := $(if $(PEERS),.venv-peers/bin/python,$(RUN))
+
+bench: $(if $(PEERS),.venv-peers/.set-up,$(SET_UP))
+	@mkdir -p book/speed
+	OMP_NUM_THREADS=1 $(BENCH_PYTHON) -m pytest benchmarks --benchmark-only \
+	    --benchmark-json=book/speed/$(or $(DEVICE),cpu).json $(if $(QUALITY),--quality)
+
+.venv-peers/.set-up: pyproject.toml
+	@[ -x .venv-peers/bin/pip ] || $(PYTHON) .ci/make_venv.py .venv-peers
+	.venv-peers/bin/python -m pip install --disable-pip-version-check \
+	    $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) \
+	    $(shell grep ^torch== requirements.txt) --editable '.[peers]'
+	@touch $@
 
 clean:
 	rm -rf _build .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -80,14 +80,14 @@ def load():
 def timed(benchmark):
     """``timed(work, device, rounds=, units=, **info)``: ``work()`` does ``units`` of the work."""
 
-    def run(work, device="cpu", /, *, rounds=3, units=1, **info):
+    def run(work, device="cpu", /, *, rounds=3, units=1, warm=True, **info):
         def whole():
             result = work()
             if device == "cuda":
                 torch.cuda.synchronize()
             return result
 
-        result = benchmark.pedantic(whole, rounds=rounds, warmup_rounds=1)
+        result = benchmark.pedantic(whole, rounds=rounds, warmup_rounds=int(warm))
         benchmark.extra_info.update(info, units=units, device=device)
         return result
 

@@ -82,6 +82,11 @@ def at_hand(chapter: str, code: Sequence[str]) -> list[str]:
     return [name for name in datasets.FREE if not _unavailable(name)]
 
 
+def timed(folder: Path, code: Sequence[str]) -> list[tuple[str, str]]:
+    """The files of benchmarks, for a chapter that reads them."""
+    return files(folder) if any("speed." in cell for cell in code) else []
+
+
 @functools.cache
 def _unavailable(dataset: str) -> str:
     from specrec_core import datasets

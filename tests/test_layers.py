@@ -53,7 +53,7 @@ FLOORS = [  # from the top to the bottom; nothing imports from its own line or a
     ["view_groups"],
     ["interactions", "records", "figures", "shapes"],
     ["protocol"],
-    ["crew", "studies", "arguments", "powerlaws", "json_files"],
+    ["crew", "speed", "studies", "arguments", "powerlaws", "json_files"],
     ["progress"],
 ]
 
