@@ -31,7 +31,7 @@ INITS = ("normal", "xavier", "xavier_normal", "xavier_sides")
 PROPAGATIONS = ("mean", "sum")
 POSITIVES = ("interactions", "users", "user chunks")
 NEGATIVES = ("uniform", "popularity")
-OPTIMIZERS = ("adam", "adamw", "sgd", "momentum")
+OPTIMIZERS = ("adam", "adamw", "sgd", "momentum", "lazy_adam")
 CONTRASTS = ("sgl", "xsimgcl")
 OF_MODELS: dict[str, tuple[Any, tuple[str, ...]]] = {  # field: (default, models that use it)
     "layers": (0, GRAPH_MODELS),
@@ -156,6 +156,18 @@ def check_debias(name: str, settings: tuple[float, ...]) -> None:
         ends = label not in ("temperature", "power")
         below = 1.0 + 1e-12 if label in ("weight", "least propensity") else math.inf
         between(f"debias_settings ({label})", value, 0.0, below, ends=ends)
+
+
+def check_lazy(optimizer: str, rows: bool, l2: float, l2_on: str, penalty: bool) -> None:
+    """ValueError if ``lazy_adam`` has to move rows that no sample of a batch touches.
+
+    ``rows``: whether gradients are of rows of the tables; ``penalty``: one of whole tables.
+    """
+    if optimizer == "lazy_adam" and (not rows or penalty or (l2 and l2_on == "whole")):
+        raise ValueError(
+            "optimizer is 'lazy_adam', which moves the rows of a batch alone: expected model 'mf', "
+            "positives other than 'user chunks', and no penalty of whole tables"
+        )
 
 
 def check_combination(

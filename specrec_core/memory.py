@@ -21,7 +21,8 @@ from specrec_core.ranking import CHUNK_ON_CPU, CHUNK_ON_GPU
 from specrec_core.records import Experiment
 
 FLOAT, INTEGER = 4, 8
-KEPT = {"adam": 2, "adamw": 2, "momentum": 1, "sgd": 0}  # tables that an optimiser keeps
+# Tables that an optimiser keeps.
+KEPT = {"adam": 2, "adamw": 2, "lazy_adam": 2, "momentum": 1, "sgd": 0}
 OVERHEAD = 300 * 2**20  # of what the libraries allocate themselves
 
 

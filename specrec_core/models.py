@@ -219,6 +219,16 @@ def clear_rows(tables: Tensor, ids: Tensor) -> None:
     _flat(tables).index_fill_(0, _flat_ids(tables, ids).flatten(), 0.0)
 
 
+def sparse_rows(tables: Tensor, ids: Sequence[Tensor]) -> Tensor:
+    """The rows ``ids (R, *)`` of ``tables (R, n, d)``, each once, as a sparse tensor."""
+    flat = torch.cat([_flat_ids(tables, i).flatten() for i in ids]).unique()
+    n = tables.shape[1]
+    where = torch.stack([flat // n, flat % n])
+    return torch.sparse_coo_tensor(
+        where, _flat(tables)[flat], tables.shape, is_coalesced=True, check_invariants=False
+    )
+
+
 def _flat(tables: Tensor) -> Tensor:
     return tables.view(-1, tables.shape[-1])
 

@@ -15,7 +15,9 @@ def optimizer_of(name: str, model: MF, learning_rate: float) -> torch.optim.Opti
     """An optimiser over all parameters of a model.
 
     ``adam``; ``adamw``, with a decay of 0.01 [loshchilov2019decoupled]; ``sgd``, plain gradient
-    descent; ``momentum``, the same with a momentum of 0.9.
+    descent; ``momentum``, the same with a momentum of 0.9. ``lazy_adam`` leaves alone the rows that
+    no sample of a batch touches, their moments too, which ``adam`` lets decay: another optimiser,
+    whose steps cost what a batch holds and not what the tables hold.
     """
     one_of("optimizer", name, OPTIMIZERS)
     parameters = model.parameters()
@@ -23,6 +25,8 @@ def optimizer_of(name: str, model: MF, learning_rate: float) -> torch.optim.Opti
         return torch.optim.Adam(parameters, lr=learning_rate, fused=True)
     if name == "adamw":
         return torch.optim.AdamW(parameters, lr=learning_rate, weight_decay=0.01, fused=True)
+    if name == "lazy_adam":
+        return torch.optim.SparseAdam(parameters, lr=learning_rate)
     momentum = 0.9 if name == "momentum" else 0.0
     return torch.optim.SGD(parameters, lr=learning_rate, momentum=momentum)
 

@@ -18,7 +18,7 @@ from torch import Tensor
 from specrec_core import losses
 from specrec_core.corrections import Batch, Debiasing
 from specrec_core.interactions import CSR
-from specrec_core.models import MF, add_rows, clear_rows, gather, generator
+from specrec_core.models import MF, add_rows, clear_rows, gather, generator, sparse_rows
 from specrec_core.ranking import entries
 from specrec_core.regularizers import Regularizer
 from specrec_core.sampling import EpochSampler, Negatives
@@ -113,6 +113,7 @@ class RowSteps:
         # One gradient for each table, kept from step to step: only rows of the batch are touched.
         gradients = [torch.zeros_like(table) for table in (model.users, model.items)]
         own = [*model.network(), *self.objective.debias.own(model)]
+        lazy = isinstance(stepper, torch.optim.SparseAdam)
         steps = []
         samples = users.shape[1] - (users.shape[1] % self.batch_size if self.drop_last else 0)
         for start in range(0, samples, self.batch_size):
@@ -141,6 +142,10 @@ class RowSteps:
                     add_rows(table.grad, i, shrunk)
             elif self.l2 and self.l2_on == "whole":
                 add_whole(model, self.l2)
+            if lazy:
+                for side, table in enumerate((model.users, model.items)):
+                    touched = [i for of, i in ids if of == side]
+                    table.grad = sparse_rows(gradients[side], touched)
             stepper.step()
             for side, i in ids:
                 clear_rows(gradients[side], i)

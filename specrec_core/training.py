@@ -26,6 +26,7 @@ from specrec_core.arguments import (
     check_candidates,
     check_combination,
     check_drop,
+    check_lazy,
     check_metric,
     check_network,
     check_transform,
@@ -209,6 +210,8 @@ def fit(
     balance, correct = (regularizer or Regularizer()).on(train), (debias or Debiasing()).on(train)
     check_transform(balance, loss)
     check_combination(balance, loss, positives, correct.name, l2, l2_on, drop_last, drop)
+    plain = type(model) is MF and positives != "user chunks" and correct.name == "none"
+    check_lazy(optimizer, plain, l2, l2_on, balance.regularizer == "spectral_norm")
     if not model.inner_product:
         check_network(balance, loss, positives, correct.name)
     correct.prepare(model)

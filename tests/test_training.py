@@ -10,8 +10,11 @@ import torch
 from specrec_core import losses, synthetic
 from specrec_core.corrections import Debiasing
 from specrec_core.evaluation import evaluate, popularity_groups
-from specrec_core.models import MF, LightGCN, gather
+from specrec_core.models import MF, LightGCN, gather, generator
 from specrec_core.regularizers import Regularizer
+from specrec_core.replicas import optimizer_of
+from specrec_core.sampling import EpochSampler
+from specrec_core.steps import Objective, RowSteps
 from specrec_core.training import History, fit, track_popularity, track_spectra
 
 
@@ -190,6 +193,49 @@ def test_two_steps_of_an_optimiser(optimizer, data):
                 table.mul_(1 - 0.01 * rate).sub_(rate * moved)
     for got, expected in zip(seen[2], tables, strict=True):
         torch.testing.assert_close(got, expected.detach())
+
+
+def test_lazy_adam_moves_touched_rows_alone(data, device):
+    """Against Adam written out, whose moments stay where a row is not in the batch."""
+    model = make("mf", data, (0, 1), device)
+    adam = optimizer_of("lazy_adam", model, 0.05)
+    sampler = EpochSampler(data.csr("train", device), "interactions", 2, "uniform")
+    train = data.csr("train", device)
+    plain = Objective("bpr", Regularizer().on(train), Debiasing().on(train))
+    steps = RowSteps(sampler, plain, 30, l2=0.3)
+    tables = [t.detach().clone().cpu().double() for t in (model.users, model.items)]
+    moments = [[torch.zeros_like(t), torch.zeros_like(t)] for t in tables]
+    streams = [generator(seed, "samples", device) for seed in (0, 1)]
+    drawn = [sampler.epoch(generator(seed, "samples", device)) for seed in (0, 1)]
+    steps(model, adam, streams)
+    for step in range(1, 1 + -(-data.train.nnz // 30)):
+        leaves = [t.clone().requires_grad_() for t in tables]
+        value, hit = 0.0, [torch.zeros(t.shape[:2], dtype=torch.bool) for t in tables]
+        for r, columns in enumerate(drawn):
+            u, p, n = (c[30 * (step - 1) : 30 * step].cpu() for c in columns)
+            hit[0][r, u], hit[1][r, p], hit[1][r, n.flatten()] = True, True, True
+            users, items, others = leaves[0][r, u], leaves[1][r, p], leaves[1][r, n]
+            x = (users * items).sum(-1, keepdim=True) - (users.unsqueeze(1) * others).sum(-1)
+            squares = users.square().sum() + items.square().sum() + others.square().sum()
+            value = value - torch.nn.functional.logsigmoid(x).mean() + 0.15 * squares / len(u)
+        value.backward()
+        for table, leaf, (m, v), rows in zip(tables, leaves, moments, hit, strict=True):
+            g = leaf.grad[rows]
+            m[rows] = 0.9 * m[rows] + 0.1 * g
+            v[rows] = 0.999 * v[rows] + 0.001 * g.square()
+            rate = 0.05 * (1 - 0.999**step) ** 0.5 / (1 - 0.9**step)
+            table[rows] -= rate * m[rows] / (v[rows].sqrt() + 1e-8)  # 1e-8 as torch adds it here
+    for got, expected in zip((model.users, model.items), tables, strict=True):
+        torch.testing.assert_close(got.detach().cpu().double(), expected, rtol=1e-8, atol=1e-10)
+
+
+def test_lazy_adam_is_for_rows(data):
+    settings = {"optimizer": "lazy_adam", "epochs": 1, "progress": False}
+    fit(make("mf", data, (0,), "cpu"), data, **settings)
+    for model, more in (("lightgcn", {}), ("mf", {"positives": "user chunks"}),
+                        ("mf", {"l2": 0.1, "l2_on": "whole"})):  # fmt: skip
+        with pytest.raises(ValueError, match="rows of a batch alone"):
+            fit(make(model, data, (0,), "cpu"), data, **{**settings, **more})
 
 
 def test_popularity_is_tracked_of_the_lists_that_are_recommended(data, device):
