@@ -243,7 +243,7 @@ VARIED: dict[str, tuple[float, ...]] = {
 
 
 def drawn_label(name: str, value: float) -> str:
-    return f"drawn {name}={value:g}"
+    return "drawn" if value == DRAWN[name] else f"drawn {name}={value:g}"
 
 
 def lists_label(strength: float) -> str:
