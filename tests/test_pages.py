@@ -8,20 +8,16 @@ from __future__ import annotations
 import functools
 import json
 import re
-import shutil
-import subprocess
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import pytest
+from browser import BROWSER, drawn
 from bs4 import BeautifulSoup, Tag
-
-from specrec_core.book import BROWSERS
 
 HTML = Path(__file__).parents[1] / "_build" / "html"
 FOUND = sorted(str(path.relative_to(HTML)) for path in HTML.rglob("*.html"))
 PAGES = [page for page in FOUND if not page.startswith("_static/")]  # templates of the theme
-BROWSER = next(filter(None, map(shutil.which, BROWSERS)), None)
 
 pytestmark = [
     pytest.mark.page,
@@ -46,16 +42,6 @@ def article(page: str) -> Tag:
     found = parsed(page).find("article")
     assert isinstance(found, Tag)
     return found
-
-
-def drawn(page: str, profile: Path, *options: str) -> BeautifulSoup:
-    """The page as chromium has it at last, with its scripts run and no network to ask."""
-    assert BROWSER is not None
-    given = ["--headless", "--no-sandbox", f"--user-data-dir={profile}", *options]
-    given += ["--virtual-time-budget=60000", "--host-resolver-rules=MAP * ~NOTFOUND"]
-    command = [BROWSER, *given, "--dump-dom", (HTML / page).resolve().as_uri()]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=180, check=True)
-    return BeautifulSoup(done.stdout, "html.parser")
 
 
 def external(address: str | None) -> bool:
@@ -148,10 +134,13 @@ def test_every_formula_is_understood(page: str, tmp_path: Path) -> None:
     """MathJax, from the page's own files, knows every macro: it prints what it does not in red."""
     if not article(page).select(".math"):
         pytest.skip("no formulas")
-    dom = drawn(page, tmp_path, "--disable-gpu")
-    formulas = dom.select("article .math")
-    plain = [formula.get_text() for formula in formulas if not formula.find("mjx-container")]
-    assert formulas and not plain, "not typeset"
+
+    def plain(dom: BeautifulSoup) -> list[str]:
+        formulas = dom.select("article .math")
+        return [formula.get_text() for formula in formulas if not formula.find("mjx-container")]
+
+    dom = drawn(HTML / page, tmp_path, "--disable-gpu", ready=lambda dom: not plain(dom))
+    assert dom.select("article .math") and not plain(dom), "not typeset"
     errors = [str(error.get("data-mjx-error")) for error in dom.select("[data-mjx-error]")]
     unknown = [f.get_text() for f in dom.select('mjx-mtext[style*="red"], mtext[mathcolor="red"]')]
     assert not errors + unknown
@@ -166,7 +155,11 @@ def test_every_view_is_drawn(page: str, tmp_path: Path) -> None:
         pytest.skip("no views")
     # A window so tall that none is too far away to be drawn.
     webgl = ["--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"]
-    dom = drawn(page, tmp_path, *webgl, "--window-size=1000,30000")
+
+    def live(dom: BeautifulSoup) -> bool:
+        return len(dom.select(".specrec-view-live")) == views
+
+    dom = drawn(HTML / page, tmp_path, *webgl, "--window-size=1000,30000", ready=live)
     notes = [note.get_text() for note in dom.select(".specrec-view-note:not([hidden])")]
-    assert not notes and len(dom.select(".specrec-view-live")) == views
+    assert not notes and live(dom)
     assert len(dom.select(".specrec-view-live .js-plotly-plot")) == views

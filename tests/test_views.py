@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import io
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import Any
 import matplotlib
 import numpy as np
 import pytest
+from browser import BROWSER, drawn
 from bs4 import BeautifulSoup, Tag
 from matplotlib.colors import to_rgb
 from PIL import Image
@@ -21,10 +21,8 @@ from sphinx.application import Sphinx
 from sphinx.util.docutils import docutils_namespace
 
 from specrec_core import figures, view_frames, view_groups, view_stills, views
-from specrec_core.book import BROWSERS
 
 EXTENSIONS = Path(__file__).parents[1] / "book" / "_ext"
-BROWSER = next(filter(None, map(shutil.which, BROWSERS)), None)
 ALT = "Three needles leave the origin"
 
 
@@ -397,12 +395,9 @@ def test_no_page_holds_what_asks_the_network(html: Path) -> None:
 
 @pytest.mark.skipif(BROWSER is None, reason="no chromium here to draw it")
 def test_a_browser_draws_it_without_a_network(html: Path, tmp_path: Path) -> None:
-    assert BROWSER is not None
-    options = ["--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path}"]
-    options += ["--virtual-time-budget=20000", "--host-resolver-rules=MAP * ~NOTFOUND"]
-    command = [BROWSER, *options, "--dump-dom", (html / "book" / "with.html").as_uri()]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
-    page = BeautifulSoup(done.stdout, "html.parser")
-    assert page.select_one(".specrec-view-live") is not None
+    live = ".specrec-view-live"
+    file = html / "book" / "with.html"
+    page = drawn(file, tmp_path, "--disable-gpu", ready=lambda page: page.select_one(live))
+    assert page.select_one(live) is not None
     assert len(page.select(".scatterlayer .point")) == 30
     assert page.select_one(".specrec-view-sliders:not([hidden])") is not None
