@@ -78,8 +78,13 @@ class SampledEvaluation:
 
     def _csr(self, keys: Tensor) -> CSR:
         """The matrix of the distinct pairs ``user · n_items + item``."""
-        keys = keys.unique()
         n_users, n_items = self.truth.shape
+        if n_users * n_items <= 4 * len(keys):  # as many as cells, almost: mark them, do not sort
+            drawn = torch.zeros(n_users * n_items, dtype=torch.bool, device=keys.device)
+            drawn[keys] = True
+            keys = drawn.nonzero().squeeze(1)
+        else:
+            keys = keys.unique()
         degree = torch.bincount(keys // n_items, minlength=n_users)
         return CSR(
             torch.cat([degree.new_zeros(1), degree.cumsum(0)]), keys % n_items, (n_users, n_items)

@@ -6,6 +6,7 @@ import scipy.sparse as sp
 import torch
 from scipy.stats import chisquare
 
+from specrec_core import sampling
 from specrec_core.interactions import CSR
 from specrec_core.sampling import Negatives, positives_by_interaction, positives_by_user
 
@@ -63,6 +64,16 @@ def test_weights_of_one_draw_what_no_weights_draw(device):
     ones = torch.ones(seen.shape[1], dtype=torch.int64, device=device)
     plain, weighted = Negatives(seen), Negatives(seen, ones)
     assert plain.draw(users, 50, stream(device)).equal(weighted.draw(users, 50, stream(device)))
+
+
+def test_the_table_draws_what_the_search_draws(device, monkeypatch):
+    seen = made(device=device)
+    users = torch.arange(seen.shape[0], device=device)
+    listed = Negatives(seen)
+    monkeypatch.setattr(sampling, "TABLE", 0)
+    searched = Negatives(seen)
+    assert listed.table is not None and searched.table is None
+    assert listed.draw(users, 50, stream(device)).equal(searched.draw(users, 50, stream(device)))
 
 
 def test_negatives_refuse_a_user_who_has_seen_everything():
