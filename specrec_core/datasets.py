@@ -23,7 +23,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal, overload
+from typing import Any, Literal, overload
 
 import numpy as np
 import pandas as pd
@@ -38,7 +38,18 @@ from specrec_core.registry import Info, Layout
 FREE = tuple(n for n, i in registry.register().items() if i.free and i.layouts[0].read)
 RESTRICTED = tuple(n for n, i in registry.register().items() if not i.free)
 SIDE_FILES = tuple(n for n, i in registry.register().items() if i.free and n not in FREE)
-NAMES = ("synthetic", *FREE, *RESTRICTED)
+MADE: dict[str, dict[str, float]] = {  # by `synthetic.dcbm`, with these arguments
+    "synthetic": {},
+    # As many users, items and pairs as ModCloth has; a quarter of the users draw no pair.
+    "synthetic-modcloth": {
+        "n_users": 47_958, "n_items": 1_378, "n_communities": 8, "mean_degree": 82_790 / 47_958,
+    },
+    # A hundredth of the users of the 28 films of Douban, with as many films and pairs per user.
+    "synthetic-douban-28": {
+        "n_users": 7_387, "n_items": 28, "n_communities": 4, "mean_degree": 2_125_056 / 738_701,
+    },
+}  # fmt: skip
+NAMES = (*MADE, *FREE, *RESTRICTED)
 
 
 @dataclass(frozen=True)
@@ -58,23 +69,23 @@ def info(name: str) -> Info:
     Raises
     ------
     ValueError
-        If no such data set is registered ("synthetic" is made, not registered).
+        If no such data set is registered (those of `MADE` are made, not registered).
     """
     entries = registry.register()
     if name not in entries:
-        raise ValueError(f"name: {name!r}, expected one of {', '.join(('synthetic', *entries))}")
+        raise ValueError(f"name: {name!r}, expected one of {', '.join((*MADE, *entries))}")
     return entries[name]
 
 
 def version(name: str) -> str:
     """The version of a data set that `load` would give."""
-    return synthetic.dcbm().version if name == "synthetic" else info(name).version
+    return _made(name).version if name in MADE else info(name).version
 
 
 def checksum(name: str) -> str:
     """SHA-256 that stands for the files of a data set; errors as with `load`."""
-    if name == "synthetic":
-        return synthetic.dcbm().checksum
+    if name in MADE:
+        return _made(name).checksum
     entry = info(name)
     return _checksum(entry, list(_interaction_files(entry, None)[1].values()))
 
@@ -107,8 +118,8 @@ def load(
     Parameters
     ----------
     name
-        One of `NAMES`. "synthetic" is `specrec_core.synthetic.dcbm()` and needs no files. "criteo"
-        and "avazu" are click logs: they come as a `ClickLog`, not split.
+        One of `NAMES`. Those of `MADE` come from `specrec_core.synthetic.dcbm`, and need no
+        files. "criteo" and "avazu" are click logs: they come as a `ClickLog`, not split.
     validation, seed
         Share of each user's training pairs to carve off for validation
         (`Interactions.holdout`), and the seed that draws them.
@@ -125,8 +136,8 @@ def load(
     """
     if not 0.0 <= validation < 1.0:
         raise ValueError(f"validation: {validation!r}, expected a share in [0, 1)")
-    if name == "synthetic":
-        return synthetic.dcbm(validation_fraction=0.0).holdout(validation, seed)
+    if name in MADE:
+        return _made(name).holdout(validation, seed)
     entry = info(name)
     if entry.clicks:
         paths = list(_interaction_files(entry, folder)[1].values())
@@ -161,13 +172,18 @@ def available(name: str, *, download: bool = True) -> Availability:
 
     With ``download=False`` the network is left alone. A dead network is noticed within seconds.
     """
-    if name == "synthetic":
+    if name in MADE:
         return Availability(True)
     try:
         _interaction_files(info(name), None, download)
     except (DataUnavailable, CorruptData) as error:
         return Availability(False, str(error))
     return Availability(True)
+
+
+def _made(name: str) -> Interactions:
+    arguments: dict[str, Any] = MADE[name]
+    return replace(synthetic.dcbm(**arguments, validation_fraction=0.0), name=name)
 
 
 def _read(entry: Info, folder: Folder) -> tuple[Source, list[Path]]:

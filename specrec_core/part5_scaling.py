@@ -67,7 +67,26 @@ DIRECTSPEC: dict[str, Any] = {  # the setting that chapter 5 chose; it takes the
 MODELS = ("bpr", "neumf", "lightgcn", "sgl")
 DATASETS = ("ml-100k", "modcloth", "douban-28")
 WIDTHS = tuple(2**k for k in range(1, 16))
+STAND_INS = {  # generated, with the sizes of the two sets that cannot be had: data set → version
+    "synthetic-modcloth": (
+        "dcbm(n_users=47958, n_items=1378, n_communities=8, mean_degree=1.7263, exponent=2.2, "
+        "assortativity=0.9, seed=0, test_fraction=0.2)"
+    ),
+    "synthetic-douban-28": (
+        "dcbm(n_users=7387, n_items=28, n_communities=4, mean_degree=2.87675, exponent=2.2, "
+        "assortativity=0.9, seed=0, test_fraction=0.2)"
+    ),
+}
+STAND_IN_WIDTHS = WIDTHS[:12]
+# What the paper leaves alone as the width grows, tuned at some widths: rate × penalty, and the
+# initial scale at the rate and penalty of the code.
+CONTROL_WIDTHS = (8, 32, 128, 512, 2048)
+GRID: tuple[dict[str, Any], ...] = (
+    *({"learning_rate": r, "l2": p} for r in (3e-4, 1e-3, 3e-3) for p in (0.0, 1e-2, 3e-2)),
+    *({"init": "normal", "init_std": s} for s in (0.01, 0.1)),
+)
 METRIC = "ndcg[uni100]@20"  # 100 uniform negatives per test item, as in the author's code
+CHOSEN: dict[int, int] = {}  # width → position in `GRID` with the best NDCG@20 on validation
 NOISY = ("bpr", "neumf", "lightgcn", "sgl", "bpr-drop")
 BALANCES = ("none", "directspec", "multi-embedding")
 NAMES = {
@@ -101,6 +120,19 @@ def scaling_label(model: str, dataset: str, width: int) -> str:
     return f"{model} {dataset} d={width}"
 
 
+def tuning_labels(width: int) -> list[str]:
+    """The labels of BPR on ML-100K at one width with the settings of `GRID`, one seed each."""
+    return [
+        f"bpr d={width} " + " ".join(f"{k}={v:g}" for k, v in point.items() if k != "init")
+        for point in GRID
+    ]
+
+
+def tuned_label(width: int) -> str:
+    """The label of BPR on ML-100K with the setting of `GRID` that validation chose for a width."""
+    return f"bpr tuned d={width}"
+
+
 def noise_label(model: str, noise: float, width: int) -> str:
     """The label of a model trained on ML-100K with planted noise in the suite of chapter 13."""
     return f"{model} noise={noise:g} d={width}"
@@ -120,6 +152,18 @@ def scaling_training(profile: str, data: str) -> Suite:
         for model in MODELS
         for width in WIDTHS
     }
+    for dataset, version in STAND_INS.items():
+        for model in MODELS:
+            for width in STAND_IN_WIDTHS:
+                suite[scaling_label(model, dataset, width)] = AUTHORS.with_(
+                    **MODEL[model], dim=width, dataset=dataset, version=version
+                )
+    for width in CONTROL_WIDTHS:
+        base = AUTHORS.with_(**MODEL["bpr"], dim=width)
+        for label, point in zip(tuning_labels(width), GRID, strict=True):
+            suite[label] = base.with_(**point, seeds=(0,))
+        if width in CHOSEN:
+            suite[tuned_label(width)] = base.with_(**GRID[CHOSEN[width]])
     return scaled_suite(suite, profile, data)
 
 

@@ -123,8 +123,24 @@ def test_the_data_sets_of_the_papers_are_registered():
         assert entry.title and entry.terms and entry.source and entry.files and entry.version
 
 
+@pytest.mark.parametrize(
+    ("name", "like", "users", "items", "pairs"),
+    [
+        ("synthetic-modcloth", "modcloth", 47_958, 1_378, 82_790),
+        ("synthetic-douban-28", "douban-28", 738_701 / 100, 28, 2_125_056 / 100),
+    ],
+)
+def test_made_data_have_the_sizes_of_those_they_stand_for(name, like, users, items, pairs):
+    data = datasets.load(name, validation=0.0)
+    assert like in registry.register() and data.name == name
+    assert (data.n_users, data.n_items) == (pytest.approx(users, abs=1), items)
+    assert data.train.nnz + data.test.nnz == pytest.approx(pairs, rel=0.005)
+    assert data.version == datasets.version(name) and data.checksum == datasets.checksum(name)
+    assert datasets.available(name, download=False)
+
+
 def test_unknown_names_and_side_files_are_refused(tmp_path):
-    with pytest.raises(ValueError, match="name: 'citeulik', expected one of synthetic, citeulike"):
+    with pytest.raises(ValueError, match="name: 'citeulik', expected one of synthetic, .*citeulike"):
         datasets.load("citeulik")
     with pytest.raises(ValueError, match=r"validation: 1\.5, expected a share"):
         datasets.load("coat", validation=1.5)

@@ -189,6 +189,11 @@ def sweep(kind, label, size=0.1, noise=0.001):
     return dict(trained(f"{label} d={w}", w, runs[:, k].tolist()) for k, w in enumerate(widths))
 
 
+def test_stand_ins_are_the_data_at_hand():
+    for name, version in part5_scaling.STAND_INS.items():
+        assert datasets.version(name) == version
+
+
 def test_shapes_of_trained_models_are_judged_in_order_of_width():
     test = scaling_claims.has_shape(("double peak",), part5_scaling.METRIC)
     records = sweep("double peak", "bpr ml-100k")
