@@ -229,6 +229,17 @@ def below(low: str, high: str, metric: str) -> Test:
     return test
 
 
+def gains(metric: str, least: float) -> Test:
+    """The mean of a metric is larger in the second record than in the first, by ``least``."""
+
+    def test(records: Mapping[str, Record]) -> tuple[bool, str]:
+        before, after = (record.metrics[metric] for record in records.values())
+        gain = mean_interval(after)[0] - mean_interval(before)[0]
+        return gain >= least, f"{show(before, 3)} and {show(after, 3)}"
+
+    return test
+
+
 def as_low(label: str, other: str, metric: str, room: float) -> Test:
     """The means of two records differ by at most ``room``."""
 

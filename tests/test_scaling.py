@@ -219,6 +219,9 @@ def test_claims_about_noise_look_at_each_curve():
     assert loses(both | one)[0] and not loses(both | two)[0]
     nothing = clean | sweep("single peak", "bpr noise=0.3") | sweep("flat", "drop noise=0") | one
     assert not loses(nothing)[0]  # no second peak that could be lost
+    gains = scaling_claims.gains(part5_scaling.METRIC, 0.05)
+    before, after = (dict([trained(str(x), 8, [x, x + 0.02])]) for x in (0.3, 0.36))
+    assert gains(before | after)[0] and not gains(after | before)[0]
     few = scaling_claims.fewer_than_two_peaks(part5_scaling.METRIC)
     assert few(clean)[0] and not few(noisy)[0]
 
