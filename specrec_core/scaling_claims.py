@@ -235,7 +235,28 @@ def gains(metric: str, least: float) -> Test:
     def test(records: Mapping[str, Record]) -> tuple[bool, str]:
         before, after = (record.metrics[metric] for record in records.values())
         gain = mean_interval(after)[0] - mean_interval(before)[0]
-        return gain >= least, f"{show(before, 3)} and {show(after, 3)}"
+        return gain >= least, f"{show(before, 4)} and {show(after, 4)}"
+
+    return test
+
+
+def no_gain(metric: str, least: float) -> Test:
+    """The mean of the second record exceeds that of the first by less than ``least``."""
+
+    def test(records: Mapping[str, Record]) -> tuple[bool, str]:
+        holds, shown = gains(metric, least)(records)
+        return not holds, shown
+
+    return test
+
+
+def apart(metric: str) -> Test:
+    """The second record lies above the first, and their 95 % intervals are apart."""
+
+    def test(records: Mapping[str, Record]) -> tuple[bool, str]:
+        low, high = (record.metrics[metric] for record in records.values())
+        (a, half), (b, other) = mean_interval(low), mean_interval(high)
+        return a + half < b - other, f"{show(low, 4)} and {show(high, 4)}"
 
     return test
 

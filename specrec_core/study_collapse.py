@@ -11,6 +11,7 @@ import numpy as np
 
 from specrec_core import ctr, fields, spectra
 from specrec_core.arguments import between, one_of, whole
+from specrec_core.clicks import ClickLog
 from specrec_core.interactions import generator
 from specrec_core.studies import PLANTED, Measured
 
@@ -106,10 +107,9 @@ def clicks(
     ``width`` is that of the blocks of ``dcnv2`` and of the projections of ``fm`` (0: the plain
     machine); ``layers`` and ``regularised`` are of ``dcnv2`` alone.
     """
-    one_of("model", model, CTR_MODELS)
-    one_of("dataset", dataset, (PLANTED, fields.MOVIELENS))
-    log = fields.planted() if dataset == PLANTED else fields.movielens()
+    log = _log(dataset)
     sizes = log.cardinalities.tolist()
+    one_of("model", model, CTR_MODELS)
     made: ctr.Clicks
     if model == "fm":
         if regularised or layers != 4:
@@ -146,6 +146,45 @@ def clicks(
         curves["projected abundance"] = made.projected_abundance().tolist()
     about = {"version": log.version, "checksum": log.checksum, "rows": len(log.labels)}
     return Measured(metrics, spectrum, curves, about)
+
+
+def ensemble(
+    *,
+    dataset: str,
+    seed: int,
+    progress: bool,
+    model: str,
+    dim: int,
+    members: int,
+    width: int = 400,
+    epochs: int = 100,
+    split_seed: int = 0,
+) -> Measured:
+    """AUC of the mean logit of ``members`` single-set models that differ in their seed alone.
+
+    The control of several sets: what averaging does without any training together.
+    """
+    whole("members", members, 1)
+    one_of("model", model, CTR_MODELS)
+    log = _log(dataset)
+    train, validation, test = fields.split(log, split_seed)
+    kind = {"fm": ctr.FM, "dcnv2": ctr.DCNv2}[model]
+    logits = np.zeros(len(test))
+    single = []
+    for member in range(members):
+        made = kind(log.cardinalities.tolist(), dim, width=width, seed=seed * 1000 + member)
+        ctr.fit(made, log, train, validation, epochs=epochs)
+        own = ctr.predict(made, log, test)
+        single.append(ctr.auc(log.labels[test], own))
+        logits += own / members
+    metrics = {"auc": ctr.auc(log.labels[test], logits), "auc of one": float(np.mean(single))}
+    about = {"version": log.version, "checksum": log.checksum, "rows": len(log.labels)}
+    return Measured(metrics, data=about)
+
+
+def _log(dataset: str) -> ClickLog:
+    one_of("dataset", dataset, (PLANTED, fields.MOVIELENS))
+    return fields.planted() if dataset == PLANTED else fields.movielens()
 
 
 def abundance(s: np.ndarray) -> float:

@@ -225,3 +225,19 @@ def test_a_study_of_clicks_measures(model, settings):
     assert max(found[0].curves["abundance per set"]) <= 4 + 1e-9
     with pytest.raises(ValueError, match="model is 'x'"):
         study_collapse.clicks(dataset="planted", seed=0, progress=False, model="x", dim=2)
+
+
+def test_an_ensemble_is_the_mean_of_its_members_logits():
+    given = {"dataset": "planted", "progress": False, "dim": 3, "width": 8, "epochs": 1}
+    one = study_collapse.ensemble(seed=0, model="fm", members=1, **given).metrics
+    alone = study_collapse.clicks(seed=0, model="fm", **given).metrics
+    assert one["auc"] == one["auc of one"] == alone["auc"]
+    log = fields.planted()
+    train, validation, test = fields.split(log)
+    total = np.zeros(len(test))
+    for member in (2000, 2001):
+        model = ctr.FM(log.cardinalities.tolist(), 3, width=8, seed=member)
+        ctr.fit(model, log, train, validation, epochs=1)
+        total += ctr.predict(model, log, test)
+    two = study_collapse.ensemble(seed=2, model="fm", members=2, **given).metrics
+    assert two["auc"] == ctr.auc(log.labels[test], total)

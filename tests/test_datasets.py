@@ -140,7 +140,7 @@ def test_made_data_have_the_sizes_of_those_they_stand_for(name, like, users, ite
 
 
 def test_unknown_names_and_side_files_are_refused(tmp_path):
-    with pytest.raises(ValueError, match="name: 'citeulik', expected one of synthetic, .*citeulike"):
+    with pytest.raises(ValueError, match=r"name: 'citeulik', expected one of synth.*citeulike"):
         datasets.load("citeulik")
     with pytest.raises(ValueError, match=r"validation: 1\.5, expected a share"):
         datasets.load("coat", validation=1.5)

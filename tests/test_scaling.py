@@ -222,6 +222,12 @@ def test_claims_about_noise_look_at_each_curve():
     gains = scaling_claims.gains(part5_scaling.METRIC, 0.05)
     before, after = (dict([trained(str(x), 8, [x, x + 0.02])]) for x in (0.3, 0.36))
     assert gains(before | after)[0] and not gains(after | before)[0]
+    assert scaling_claims.no_gain(part5_scaling.METRIC, 0.05)(after | before)[0]
+    apart = scaling_claims.apart(part5_scaling.METRIC)
+    sure, unsure = (dict([trained(str(x), 8, [0.4, 0.4 + x, 0.4])]) for x in (0.001, 0.2))
+    assert not apart(before | after)[0] and not apart(unsure | sure)[0]
+    low = dict([trained("low", 8, [0.39, 0.391, 0.39])])
+    assert apart(low | sure)[0] and not apart(sure | low)[0]
     few = scaling_claims.fewer_than_two_peaks(part5_scaling.METRIC)
     assert few(clean)[0] and not few(noisy)[0]
 
