@@ -20,7 +20,7 @@ TRANSFORMS = ("directspec", "directspec+")
 PENALTIES = ("uniformity", "barlow_twins", "vicreg", "log_determinant", "spectral_contrastive")
 REGULARIZERS = ("none", *TRANSFORMS, *PENALTIES, "spectral_norm")
 SHRINKS = ("official", "unit")
-SPECTRAL_VARIANTS = ("paper", "official")
+SPECTRAL_VARIANTS = ("paper", "sigmoid", "official")
 ACTIVATIONS = ("none", "sigmoid")
 L2_ON = ("tables", "rows", "whole", "norms")
 REDUCTIONS = ("mean", "sum")
@@ -187,10 +187,10 @@ def check_combination(
             f"{debias!r}"
         )
     chunks = positives == "user chunks"
-    if not chunks and settings.spectral_variant == "official":
+    if not chunks and settings.spectral_variant != "paper":
         raise ValueError(
-            f"spectral_variant is 'official': expected positives 'user chunks', not {positives!r}, "
-            "as it is of a batch of users"
+            f"spectral_variant is {settings.spectral_variant!r}: expected positives 'user chunks', "
+            f"not {positives!r}, as it is of a batch of users"
         )
     scored_only = "positives 'user chunks'" if chunks else f"debias {debias!r}"
     if chunks or debias != "none":

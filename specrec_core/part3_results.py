@@ -100,6 +100,15 @@ DIAL: dict[str, list[dict[str, Any]]] = {  # on the evened split, beside what va
     FORMULA: [{"strength": b} for b in (1e-4, 1e-3)],
 }
 README = {"strength": 0.01}
+# Each difference between formula and code by itself. On Coat, where a batch holds all users, at
+# three strengths; on MovieLens-1M at the strongest, with three seeds.
+SIGMOID, CONSTANT = "sigmoid, direction free", "scores, direction constant"
+ABLATION: dict[str, tuple[dict[str, Any], tuple[float, ...]]] = {
+    CODE: (_CODE, (0.01, 0.05, 0.2)),
+    SIGMOID: (_CODE | {"spectral_variant": "sigmoid"}, (0.01, 0.05, 0.2)),
+    CONSTANT: (_FORMULA | {"detach_start": True}, (1e-4, 1e-3, 1e-2)),
+    FORMULA: (_FORMULA, (1e-4, 1e-3, 1e-2)),
+}
 PUSHED = (0.0, 0.01, 0.05, 0.2)  # strengths of ReSN (code) whose lists are described
 ON_GRAPHS: dict[str, dict[str, Any]] = {
     "LightGCN": {"model": "lightgcn", "layers": 3, "init": "normal"},
@@ -150,6 +159,13 @@ def dial_label(method: str, point: dict[str, Any]) -> str:
     return f"{EVEN} dial {method} {setting(point)}"
 
 
+def ablation_label(where: str, method: str, strength: float) -> str:
+    """The label of a step between formula and code, or of one of them."""
+    if method in STRONG and STRONG[method]["strength"] == strength:
+        return f"{where} {method}, strong"
+    return f"{where} step {method} strength={strength:g}"
+
+
 def main_label(method: str, where: str) -> str:
     return f"{where} {method}"
 
@@ -172,6 +188,15 @@ def resn_suite(profile: str, data: str) -> Suite:
     for method, points in DIAL.items():
         for point in points:
             suite[dial_label(method, point)] = experiment(EVEN, method, point)
+    for method, (settings, strengths) in ABLATION.items():
+        for strength in strengths:
+            label = ablation_label(COAT, method, strength)
+            suite.setdefault(label, experiment(COAT).with_(**settings, strength=strength))
+        if method in (SIGMOID, CONSTANT):
+            label = ablation_label(COMMON, method, strengths[-1])
+            suite[label] = experiment(COMMON).with_(
+                **settings, strength=strengths[-1], seeds=(0, 1, 2)
+            )
     for where in (DOUBAN, "gowalla", "yelp2018"):
         suite[f"{where} MSE"] = experiment(where)
         suite[f"{where} {CODE}"] = experiment(where, CODE, README)

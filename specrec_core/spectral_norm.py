@@ -44,7 +44,8 @@ def spectral_norm_penalty(
         ``(*, n, d)`` and ``(*, m, d)``: all rows, or the users of a batch and all items.
     variant
         ``paper`` is the quotient above: no activation, a gradient through the direction too.
-        ``official`` is the code: a sigmoid, and a direction that is held constant.
+        ``official`` is the code: a sigmoid, and a direction that is held constant; ``sigmoid`` is
+        between them: a sigmoid, and a gradient through the direction.
     power_steps
         How often Zᵀ was applied to get the direction; each step brings the value closer to ‖Z‖₂²
         and never lowers it.
@@ -68,7 +69,8 @@ def spectral_norm_penalty(
     """
     one_of("variant", variant, SPECTRAL_VARIANTS)
     official = variant == "official"
-    activation = ("sigmoid" if official else "none") if activation is None else activation
+    if activation is None:
+        activation = "none" if variant == "paper" else "sigmoid"
     detach = official if detach_start is None else detach_start
     one_of("activation", activation, ACTIVATIONS)
     whole("power_steps", power_steps, 1)

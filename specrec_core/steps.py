@@ -1,7 +1,7 @@
 """Steps of training: one pass over the samples, by positives or by chunks of users.
 
 `Objective` is all that is minimised but for the plain L2 penalties of tables; the spectral norm is
-that of all final embeddings (variant ``paper``) or of a chunk of users (``official``). `RowSteps`
+that of all final embeddings (variant ``paper``) or of a chunk of users (the others). `RowSteps`
 gathers the rows of a batch of positives; `ChunkSteps` takes some users, scores all items for them
 once, and picks the scores of all their positives and of the drawn negatives, as the ReSN code
 trains [lin2024resn]. Each keeps replicas apart.
@@ -73,8 +73,9 @@ class Objective:
         if self.reduction == "sum":
             value = value * batch.positive.shape[-1]
         spectral = self.regularizer
-        if spectral.regularizer == "spectral_norm" and spectral.spectral_variant == "official":
-            penalty = penalty_of_scores(torch.sigmoid(scores), spectral.power_steps, True)
+        if spectral.regularizer == "spectral_norm" and spectral.spectral_variant != "paper":
+            detach = spectral.detach_start or spectral.spectral_variant == "official"
+            penalty = penalty_of_scores(torch.sigmoid(scores), spectral.power_steps, detach)
             value = value + self._strong(penalty)
         return value
 

@@ -72,6 +72,24 @@ def test_the_official_code_squares_the_scores_in_the_direction_of_their_sums(dev
         np.testing.assert_allclose(items.grad[r].cpu(), to_z.T @ u, rtol=1e-11)
 
 
+def test_between_formula_and_code_stands_a_gradient_through_the_direction(device):
+    users, items = (x.requires_grad_() for x in tables(device=device))
+    got = spectral_norm_penalty(users, items, variant="sigmoid")
+    assert got.equal(spectral_norm_penalty(users, items, variant="official"))
+    slopes = [
+        torch.autograd.grad(spectral_norm_penalty(users, items, **kind).sum(), users)[0]
+        for kind in (
+            {"variant": "sigmoid"}, {"variant": "official", "detach_start": False},
+            {"activation": "sigmoid"}, {"variant": "official"},
+        )
+    ]  # fmt: skip
+    assert slopes[0].equal(slopes[1]) and slopes[0].equal(slopes[2])
+    assert not torch.allclose(slopes[0], slopes[3])
+    assert torch.autograd.gradcheck(
+        lambda u, v: spectral_norm_penalty(u, v, variant="sigmoid"), (users, items)
+    )
+
+
 @pytest.mark.parametrize("variant", ["paper", "official"])
 def test_blocks_of_users_change_nothing(variant, device):
     users, items = (x.requires_grad_() for x in tables(device=device))

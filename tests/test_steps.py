@@ -21,6 +21,7 @@ from specrec_core.training import fit
 CHUNKS = dict(positives="user chunks", loss="mse_sigmoid", reduction="sum", batch_size=50,
               negatives=2)  # fmt: skip
 PAPER = dict(regularizer="spectral_norm", strength=0.01)
+SIGMOID = dict(regularizer="spectral_norm", strength=0.01, spectral_variant="sigmoid")
 OFFICIAL = dict(regularizer="spectral_norm", strength=0.01, spectral_variant="official")
 
 
@@ -148,7 +149,11 @@ def test_a_step_of_a_chunk_takes_the_loss_of_the_model_along(kind, data):
         torch.testing.assert_close(after[name], expected, rtol=1e-6, atol=1e-8)
 
 
-@pytest.mark.parametrize("balance", [{}, PAPER, OFFICIAL], ids=["none", "paper", "official"])
+@pytest.mark.parametrize(
+    "balance",
+    [{}, PAPER, OFFICIAL, SIGMOID, {**PAPER, "detach_start": True}],
+    ids=["none", "paper", "official", "sigmoid", "constant direction"],
+)
 @pytest.mark.parametrize("kind", ["mf", "lightgcn"])
 def test_one_step_of_a_chunk_is_the_gradient_step(kind, balance, data):
     """Σ (1 − σ)² + Σ σ² + β‖·‖² + λ/2 (‖U‖² + ‖V‖²), of all users at once."""
@@ -162,8 +167,9 @@ def test_one_step_of_a_chunk_is_the_gradient_step(kind, balance, data):
     loss = (1 - z[users, items]).square().sum() + z[users[:, None], negatives].square().sum()
     if balance:
         loss = loss + 0.01 * spectral_norm_penalty(
-            final_users[0], final_items[0], variant=balance.get("spectral_variant", "paper")
-        )
+            final_users[0], final_items[0], variant=balance.get("spectral_variant", "paper"),
+            detach_start=balance.get("detach_start"),
+        )  # fmt: skip
     loss = loss + 0.15 * (model.users.square().sum() + model.items.square().sum())
     loss.backward()
     for name, table in model.named_parameters():
@@ -368,6 +374,7 @@ def test_settings_without_use_are_refused():
     chunks = {**CHUNKS, "batch_size": 512}
     for changes, message in (
         (dict(OFFICIAL), "spectral_variant is 'official'"),
+        (dict(SIGMOID), "spectral_variant is 'sigmoid'"),
         (dict(**chunks, **OFFICIAL, detach_start=True), "detach_start is True"),
         (dict(spectral_variant="official"), "spectral_variant is 'official'"),
         (dict(power_steps=2), "power_steps is 2"),
