@@ -13,6 +13,7 @@ from specrec_core import scaling_claims as ask
 from specrec_core.catalogue import SYNTHETIC, Chapter, Suite, scaled_suite
 from specrec_core.claims import Claim, Comparison, Reported
 from specrec_core.records import Experiment
+from specrec_core.result_claims import chosen_on_validation
 from specrec_core.scaling_claims import Planned
 from specrec_core.studies import Study
 
@@ -87,7 +88,7 @@ GRID: tuple[dict[str, Any], ...] = (
 )
 METRIC = "ndcg[uni100]@20"  # 100 uniform negatives per test item, as in the author's code
 PATIENT = {"bpr": (2, 4, 8), "lightgcn": (4, 16, 64), "sgl": (16, 64)}  # all epochs, no early stop
-CHOSEN: dict[int, int] = {}  # width → position in `GRID` with the best NDCG@20 on validation
+CHOSEN = {8: 8, 32: 4, 128: 4}  # width → position in `GRID` with the best NDCG@20 on validation
 NOISY = ("bpr", "neumf", "lightgcn", "sgl", "bpr-drop")
 BALANCES = ("none", "directspec", "multi-embedding")
 NAMES = {
@@ -367,6 +368,10 @@ CHAPTERS = {
                 )
                 for model, widths in PATIENT.items()
                 for width in widths
+            ),
+            *(
+                chosen_on_validation(f"BPR, d = {width}", tuning_labels(width), chosen)
+                for width, chosen in CHOSEN.items()
             ),
             Claim(
                 "SVD: sampled negatives and all items choose the same width, in every seed",
