@@ -96,7 +96,7 @@ class Negatives:
         if self.uniform and seen.shape[0] * n_items <= TABLE:
             unseen = torch.ones(seen.shape, dtype=torch.bool, device=seen.device)
             unseen[rows, seen.indices] = False
-            self.table = unseen.nonzero()[:, 1]  # user by user
+            self.table = unseen.nonzero()[:, 1].clone()  # user by user; the rows are let go
             self.starts = self.unseen.cumsum(0) - self.unseen
 
     @classmethod

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -241,11 +242,14 @@ def gains(metric: str, least: float) -> Test:
 
 
 def no_gain(metric: str, least: float) -> Test:
-    """The mean of the second record exceeds that of the first by less than ``least``."""
+    """The second record exceeds the first by less than ``least``, at the upper end of what the
+    95 % intervals of both allow (their half-widths added in squares)."""
 
     def test(records: Mapping[str, Record]) -> tuple[bool, str]:
-        holds, shown = gains(metric, least)(records)
-        return not holds, shown
+        before, after = (record.metrics[metric] for record in records.values())
+        (a, half), (b, other) = mean_interval(before), mean_interval(after)
+        most = b - a + math.hypot(half, other)
+        return most < least, f"{show(before, 4)} and {show(after, 4)}; at most {most:.4f} more"
 
     return test
 

@@ -15,6 +15,7 @@ FLOORS = [  # from the top to the bottom; nothing imports from its own line or a
     ["parts"],
     ["experiments"],
     ["part*"],
+    ["scaling_suites"],
     ["catalogue"],
     ["popularity_claims", "proof_claims", "resn_claims", "result_claims", "scaling_claims"],
     ["spike_claims", "use_claims"],

@@ -11,6 +11,7 @@ from specrec_core import (
     datasets,
     part5_scaling,
     scaling_claims,
+    scaling_suites,
     shapes,
     study_collapse,
     study_scaling,
@@ -178,11 +179,11 @@ def test_a_low_partner_of_many_values_has_that_rank():
 def trained(label, width, values):
     made = Experiment(dataset="synthetic", version=catalogue.SYNTHETIC, dim=width, epochs=1,
                       seeds=tuple(range(len(values))))  # fmt: skip
-    return label, SimpleNamespace(experiment=made, metrics={part5_scaling.METRIC: values})
+    return label, SimpleNamespace(experiment=made, metrics={scaling_suites.METRIC: values})
 
 
 def sweep(kind, label, size=0.1, noise=0.001):
-    widths = part5_scaling.WIDTHS
+    widths = scaling_suites.WIDTHS
     draw = np.random.default_rng(0)
     curve = 0.3 + shapes.planted(kind, widths, size)
     runs = curve + noise * draw.standard_normal((5, len(widths)))
@@ -190,12 +191,12 @@ def sweep(kind, label, size=0.1, noise=0.001):
 
 
 def test_stand_ins_are_the_data_at_hand():
-    for name, version in part5_scaling.STAND_INS.items():
+    for name, version in scaling_suites.STAND_INS.items():
         assert datasets.version(name) == version
 
 
 def test_shapes_of_trained_models_are_judged_in_order_of_width():
-    test = scaling_claims.has_shape(("double peak",), part5_scaling.METRIC)
+    test = scaling_claims.has_shape(("double peak",), scaling_suites.METRIC)
     records = sweep("double peak", "bpr ml-100k")
     shuffled = dict(sorted(records.items()))
     assert list(shuffled) != list(records)
@@ -206,9 +207,9 @@ def test_shapes_of_trained_models_are_judged_in_order_of_width():
 
 
 def test_claims_about_noise_look_at_each_curve():
-    makes = scaling_claims.noise_makes_trained_peaks(part5_scaling.METRIC)
+    makes = scaling_claims.noise_makes_trained_peaks(scaling_suites.METRIC)
     loses = scaling_claims.loses_second_peaks(
-        part5_scaling.METRIC, ["bpr noise=0", "bpr noise=0.3"], ["drop noise=0", "drop noise=0.3"]
+        scaling_suites.METRIC, ["bpr noise=0", "bpr noise=0.3"], ["drop noise=0", "drop noise=0.3"]
     )
     clean = sweep("single peak", "bpr noise=0")
     noisy = sweep("double peak", "bpr noise=0.3")
@@ -219,16 +220,20 @@ def test_claims_about_noise_look_at_each_curve():
     assert loses(both | one)[0] and not loses(both | two)[0]
     nothing = clean | sweep("single peak", "bpr noise=0.3") | sweep("flat", "drop noise=0") | one
     assert not loses(nothing)[0]  # no second peak that could be lost
-    gains = scaling_claims.gains(part5_scaling.METRIC, 0.05)
+    gains = scaling_claims.gains(scaling_suites.METRIC, 0.05)
     before, after = (dict([trained(str(x), 8, [x, x + 0.02])]) for x in (0.3, 0.36))
     assert gains(before | after)[0] and not gains(after | before)[0]
-    assert scaling_claims.no_gain(part5_scaling.METRIC, 0.05)(after | before)[0]
-    apart = scaling_claims.apart(part5_scaling.METRIC)
+    no_gain = scaling_claims.no_gain(scaling_suites.METRIC, 0.05)
+    same = [dict([trained(name, 8, [0.3, 0.301, 0.299])]) for name in "ab"]
+    unsure = dict([trained("c", 8, [0.2, 0.3, 0.4])])
+    assert no_gain(same[0] | same[1])[0] and not no_gain(before | after)[0]
+    assert not no_gain(same[0] | unsure)[0]  # five seeds of this spread could gain as much
+    apart = scaling_claims.apart(scaling_suites.METRIC)
     sure, unsure = (dict([trained(str(x), 8, [0.4, 0.4 + x, 0.4])]) for x in (0.001, 0.2))
     assert not apart(before | after)[0] and not apart(unsure | sure)[0]
     low = dict([trained("low", 8, [0.39, 0.391, 0.39])])
     assert apart(low | sure)[0] and not apart(sure | low)[0]
-    few = scaling_claims.fewer_than_two_peaks(part5_scaling.METRIC)
+    few = scaling_claims.fewer_than_two_peaks(scaling_suites.METRIC)
     assert few(clean)[0] and not few(noisy)[0]
 
 
