@@ -112,6 +112,13 @@ CHAPTERS = {
                 for width, chosen in CHOSEN.items()
             ),
             Claim(
+                "BPR on ml-100k, d = 32 to 4096: one peak, and no second one",
+                tuple(scaling_label("bpr", "ml-100k", w) for w in WIDTHS if 32 <= w <= 4096),
+                ask.has_shape(("single peak",), METRIC),
+                source="this book, after a look at the records up to 2048",
+                note="from where all runs have left the plateau",
+            ),
+            Claim(
                 "SVD: sampled negatives and all items choose the same width, in every seed",
                 ("svd",),
                 ask.same_best_width,
