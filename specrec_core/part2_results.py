@@ -129,6 +129,15 @@ CHOSEN = {  # position in its grid with the best validation NDCG@10; see the cla
     "log-determinant": 2,
 }
 
+# DirectSpec+ as it was chosen, one thing changed at a time; the value it has comes first.
+SENSITIVITY: dict[str, tuple[float, ...]] = {
+    "strength": (0.7, 0.3, 0.5, 1.0),
+    "temperature": (4.0, 2.0, 8.0),
+    "batch_size": (256, 64, 1024),
+    "dim": (64, 16, 32, 128),
+    "shrink": (0.0, 0.3, 1.0),
+}
+
 
 # On LightGCN the losses with negatives have a grid of their own; the others keep the settings
 # that were best for MF.
@@ -152,6 +161,13 @@ def tuning_labels(method: str, encoder: str = "MF") -> list[str]:
     ]
 
 
+def sensitivity_label(name: str, value: float) -> str:
+    """The label of DirectSpec+ with one setting changed, or left as it was chosen."""
+    if value == SENSITIVITY[name][0]:
+        return tuning_labels("DirectSpec+")[CHOSEN["DirectSpec+"]]
+    return f"sensitivity {name}={value:g}"
+
+
 def results_suite(profile: str, data: str) -> Suite:
     """Official settings, their variants, and every method tuned alike, on CiteULike."""
     suite: dict[str, Experiment] = {**OFFICIAL_RUNS, "MF BPR, all of train": REFIT}
@@ -162,6 +178,10 @@ def results_suite(profile: str, data: str) -> Suite:
         suite[f"MF {method}"] = base.with_(**chosen)
         for label, point in zip(tuning_labels(method), GRIDS[method], strict=True):
             suite[label] = base.with_(**point, seeds=(TUNING_SEED,))
+    chosen_plus = PLUS.with_(**GRIDS["DirectSpec+"][CHOSEN["DirectSpec+"]], seeds=(TUNING_SEED,))
+    for name, values in SENSITIVITY.items():
+        for value in values[1:]:
+            suite[sensitivity_label(name, value)] = chosen_plus.with_(**{name: value})
     for method, base in GRAPH_METHODS.items():
         if method not in GRAPH_CHOSEN:
             suite[f"LightGCN {method}"] = base
