@@ -82,7 +82,7 @@ GRID: tuple[dict[str, Any], ...] = (
 )
 METRIC = "ndcg[uni100]@20"  # 100 uniform negatives per test item, as in the author's code
 PATIENT = {"bpr": (2, 4, 8), "lightgcn": (4, 16, 64), "sgl": (16, 64)}  # all epochs, no early stop
-CHOSEN = {8: 8, 32: 4, 128: 4, 512: 4}  # width → position in `GRID` with the best NDCG@20 on validation
+CHOSEN = {8: 8, 32: 4, 128: 4, 512: 4}  # width → position in `GRID`, best on validation
 NOISY = ("bpr", "neumf", "lightgcn", "sgl", "bpr-drop")
 BALANCES = ("none", "directspec", "multi-embedding")
 NAMES = {
