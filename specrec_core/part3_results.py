@@ -197,6 +197,10 @@ def resn_suite(profile: str, data: str) -> Suite:
             suite[label] = experiment(COMMON).with_(
                 **settings, strength=strengths[-1], seeds=(0, 1, 2)
             )
+        if method == CONSTANT:  # for its shape: nothing is selected by it
+            for strength in strengths[1:]:
+                label = ablation_label(EVEN, method, strength)
+                suite[label] = experiment(EVEN).with_(**settings, strength=strength)
     for where in (DOUBAN, "gowalla", "yelp2018"):
         suite[f"{where} MSE"] = experiment(where)
         suite[f"{where} {CODE}"] = experiment(where, CODE, README)
@@ -352,6 +356,23 @@ CHAPTERS = {
                     note="intervals apart, at the strength chosen on validation",
                 )
                 for where, pair in zip(TRAINED, PAIRS, strict=True)
+            ),
+            *(
+                Claim(
+                    "Formula at β = 0.01, ml-1m: with the direction held constant "
+                    f"{what} is smaller than with the gradient through it",
+                    (ablation_label(COMMON, CONSTANT, 0.01), f"{COMMON} {FORMULA}, strong"),
+                    asks.lower(
+                        (ablation_label(COMMON, CONSTANT, 0.01), f"{COMMON} {FORMULA}, strong"),
+                        metric,
+                    ),
+                    source="this book, after a look at the runs; explained by exercise 2",
+                    note="intervals apart; three seeds against five",
+                )
+                for what, metric in (
+                    ("σ₁ of the scores", "sigma1 of scores"),
+                    ("the share of the head", asks.POPULAR),
+                )
             ),
             Claim(
                 "In the range of head shares that both reach, ReSN (code) dominates its rivals "
