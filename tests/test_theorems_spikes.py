@@ -800,21 +800,21 @@ def test_noise_inside_the_community_also_turns_a_vector_but_little() -> None:
 
 @pytest.mark.theorem("prop-ppmi")
 @many
-@given(model=models(kinds=("assortative", "any", "disassortative")), scale=st.floats(-2, 4))
+@given(model=models(kinds=("assortative", "any", "disassortative")), scale=st.floats(0.01, 6))
 def test_the_pmi_of_a_block_model_has_no_degrees(
     model: Model, scale: float, theorem_cases: Cases
 ) -> None:
     blocks = model.blocks + 1e-3
-    contexts = 10.0**scale
     counts = model.theta[:, None] * model.theta * blocks[np.ix_(model.z, model.z)]
     popularity = counts.sum(1)
+    contexts = 10.0**scale / (counts / np.outer(popularity, popularity)).max()  # not all are zero
     pmi = np.log(contexts * counts / np.outer(popularity, popularity))
     weight = popularity / model.theta
     weight = np.array([weight[model.z == k][0] for k in range(model.K)])
     expected = np.log(contexts * blocks / np.outer(weight, weight))
     np.testing.assert_allclose(pmi, expected[np.ix_(model.z, model.z)], atol=1e-12 * 30)
     ppmi = np.maximum(pmi, 0)
-    assume(ppmi.any())
+    assert ppmi.any()
     theorem_cases.count()
     f = clear_rank(ppmi)
     u, s, _ = svd(ppmi, f)
