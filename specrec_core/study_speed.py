@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import time
+import timeit
 from collections.abc import Callable
 
 import torch
@@ -90,14 +91,14 @@ def spectral_norm(
         torch.set_num_threads(threads)
 
 
-def _processor_seconds(work: Callable[[], object], least: float = 0.2) -> float:
-    """The smallest of three calls or more, until they have taken ``least`` seconds."""
-    calls: list[float] = []
-    while sum(calls) < least or len(calls) < 3:
-        started = time.process_time()
-        work()
-        calls.append(time.process_time() - started)
-    return min(calls)
+def _processor_seconds(work: Callable[[], object]) -> float:
+    """Of one call: the smallest of three measurements, each of as many calls as take 0.2 s.
+
+    A single short call may take less than the processor's clock can tell.
+    """
+    timer = timeit.Timer(work, timer=time.process_time)
+    calls, first = timer.autorange()
+    return min(first, *timer.repeat(2, calls)) / calls
 
 
 def _spent(e: Experiment, data: datasets.Interactions) -> tuple[float, float]:
