@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from specrec_core import catalogue, crew, experiments, parts, records, sweep
+from specrec_core import catalogue, crew, estimates, experiments, parts, records, sweep
 from specrec_core.records import Experiment
 
 
@@ -146,7 +146,7 @@ def test_estimates_take_the_records_that_are_most_alike(only_these):
         made = experiments.run(small(loss=loss, seeds=(0,)), progress=False)
         object.__setattr__(made, "seconds", [wanted])
         made.save()
-    estimate = sweep.Estimate(list(records.known()), "cpu")
+    estimate = estimates.Estimate(list(records.known()), "cpu")
     for loss, wanted in seconds.items():
         assert estimate.seconds(small(loss=loss)) == pytest.approx(2 * wanted)
     assert estimate.seconds(small(loss="alignment")) == pytest.approx(40.0)  # the median of both

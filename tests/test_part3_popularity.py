@@ -18,6 +18,7 @@ from specrec_core import (
     part1_spectra,
     part3_popularity,
     popularity_claims,
+    popularity_suites,
     powerlaws,
     study_popularity,
     study_speed,
@@ -416,7 +417,7 @@ def test_the_runs_of_chapter_one_are_named_alike():
 
 
 def test_versions_are_those_of_the_data():
-    for name, version in part3_popularity.VERSIONS.items():
+    for name, version in popularity_suites.VERSIONS.items():
         assert datasets.version(name) == version
 
 

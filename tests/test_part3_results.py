@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from specrec_core import catalogue, experiments, resn_claims, study_lists
-from specrec_core import part3_results as part
+from specrec_core import resn_suites as part
 from specrec_core.records import Experiment
 
 CHAPTER = "08_resn_results"

@@ -7,7 +7,7 @@ import types
 
 import pytest
 
-from specrec_core import catalogue, experiments, records, studies, sweep
+from specrec_core import catalogue, estimates, experiments, records, studies, sweep
 from specrec_core.catalogue import Chapter
 from specrec_core.studies import Measured, Study, measure
 
@@ -87,7 +87,7 @@ def test_a_sweep_runs_studies_and_survives_one_that_fails(toy, tmp_path, monkeyp
     assert sweep.sweep(sweep.wanted()) == 1
     assert "failed toy/bad, seed 0: ValueError: a is negative" in capsys.readouterr().out
     assert records.find(study()) is not None
-    estimate = sweep.Estimate(list(records.known()), "cpu")
+    estimate = estimates.Estimate(list(records.known()), "cpu")
     assert estimate.seconds(study(a=3)) is not None
     assert estimate.seconds(Study.of("study_toy.other")) is None
 

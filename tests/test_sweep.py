@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from specrec_core import catalogue, experiments, parts, records, sweep, synthetic
+from specrec_core import catalogue, estimates, experiments, parts, records, sweep, synthetic
 from specrec_core.catalogue import Chapter
 from specrec_core.records import Experiment
 
@@ -187,18 +187,18 @@ def test_only_names_what_it_does_not_know():
 
 
 def test_durations():
-    assert [sweep.duration(t) for t in ("90", "90s", "9m", "1.5h")] == [90, 90, 540, 5400]
+    assert [estimates.duration(t) for t in ("90", "90s", "9m", "1.5h")] == [90, 90, 540, 5400]
     with pytest.raises(Exception, match="expected a duration"):
-        sweep.duration("soon")
+        estimates.duration("soon")
 
 
 def test_estimates_come_from_past_records(results):
     short, long = small(), small(dim=8, epochs=4)
     past = [experiments.run(short, progress=False)]
-    estimate = sweep.Estimate(past, "cpu")
+    estimate = estimates.Estimate(past, "cpu")
     assert estimate.seconds(long) == pytest.approx(4 * estimate.seconds(short), rel=1e-6)
     assert estimate.seconds(small(dataset="gowalla")) is None
-    assert sweep.Estimate(past, "cuda").seconds(long) is None
+    assert estimates.Estimate(past, "cuda").seconds(long) is None
 
 
 def test_the_catalogue_is_consistent():
