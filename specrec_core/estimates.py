@@ -7,6 +7,9 @@ import re
 import statistics
 from collections.abc import Sequence
 
+import numpy as np
+from scipy.optimize import least_squares
+
 from specrec_core.parts import Work
 from specrec_core.records import Experiment, Record
 from specrec_core.studies import Study
@@ -15,50 +18,65 @@ from specrec_core.studies import Study
 class Estimate:
     """Seconds that an experiment should take, from the records there are.
 
-    Time is taken as proportional to training interactions × dimension × negatives × epochs run.
-    The constant is the median over the records that are most alike: of the same model, data set,
-    loss and sampling; else of the same model and data set; else of the same model; on the same
-    kind of device. The epochs run are the median share of the budget that early stopping left, of
-    the same records. A study is expected to take what the studies of its kind took on its data, or
-    else on any, the median per seed.
+    An epoch is taken to last a + b · interactions × dimension × negatives, with a and b at least 0
+    by least squares of logarithms, over the records that are most alike: of the same model, data
+    set, loss and sampling; else of the same model and data set; else of the same model; on the same
+    kind of device. (Where all of these have one size, a is 0.) The epochs run are the median
+    share of the budget that early stopping left, of the same records. A study is expected to take
+    what the studies of its kind took on its data, or else on any, the median per seed.
     """
 
     def __init__(self, past: Sequence[Record], device: str) -> None:
-        self.rates: dict[tuple[str, ...], list[float]] = {}
+        self.studies: dict[tuple[str, ...], list[float]] = {}
+        self.epochs: dict[tuple[str, ...], list[tuple[float, float]]] = {}  # work, seconds of one
         self.shares: dict[tuple[str, ...], list[float]] = {}
         self.sizes: dict[str, int] = {}
         for r in past:
             e = r.experiment
             if isinstance(e, Study):
                 for key in _alike(e):
-                    self.rates.setdefault(key, []).extend(r.seconds)
+                    self.studies.setdefault(key, []).extend(r.seconds)
                 continue
             self.sizes[e.dataset] = r.data["train"]
             if r.device.startswith("cpu") != (device == "cpu"):
                 continue
-            work = self._work(e, self.sizes[e.dataset])
-            ran = [epochs for epochs in r.epochs_run if epochs]
-            spent = [s / n / work for s, n in zip(r.seconds, r.epochs_run, strict=True) if n]
-            for key in _alike(e):
-                self.rates.setdefault(key, []).extend(spent)
-                self.shares.setdefault(key, []).extend(epochs / e.epochs for epochs in ran)
+            work = self._work(e)
+            spent = [(work, s / n) for s, n in zip(r.seconds, r.epochs_run, strict=True) if n]
+            for key in _alike(e) if spent else ():
+                self.epochs.setdefault(key, []).extend(spent)
+                self.shares.setdefault(key, []).extend(n / e.epochs for n in r.epochs_run if n)
+        self._lines = {key: _line(points) for key, points in self.epochs.items()}
 
-    @staticmethod
-    def _work(e: Experiment, interactions: int) -> float:
-        return interactions * e.dim * (2 + e.negatives)
+    def _work(self, e: Experiment) -> float:
+        return self.sizes[e.dataset] * e.dim * (2 + e.negatives)
 
     def seconds(self, e: Work) -> float | None:
         """For all seeds together, one after another; None where no record tells."""
-        key = next((key for key in _alike(e) if self.rates.get(key)), None)
+        known = self.studies if isinstance(e, Study) else self._lines
+        key = next((key for key in _alike(e) if key in known), None)
         if key is None:
             return None
-        rate = statistics.median(self.rates[key]) * len(e.seeds)
         if isinstance(e, Study):
-            return rate
+            return statistics.median(self.studies[key]) * len(e.seeds)
         if e.dataset not in self.sizes:
             return None
+        fixed, slope = self._lines[key]
         epochs = e.epochs * statistics.median(self.shares[key])
-        return rate * self._work(e, self.sizes[e.dataset]) * epochs
+        return (fixed + slope * self._work(e)) * epochs * len(e.seeds)
+
+
+def _line(points: Sequence[tuple[float, float]]) -> tuple[float, float]:
+    """``a, b ≥ 0`` with seconds ≈ a + b · work, of least squares of the logarithms."""
+    work, seconds = np.array(points).T
+    share, logs = work / work.max(), np.log(seconds)
+    if np.ptp(work) == 0.0:
+        return 0.0, float(np.exp(logs.mean()) / work.max())
+
+    def off(x: np.ndarray) -> np.ndarray:
+        return np.logaddexp(x[0], x[1] + np.log(share)) - logs
+
+    fixed, slope = np.exp(least_squares(off, [logs.min(), logs.max()]).x)
+    return float(fixed), float(slope / work.max())
 
 
 def _alike(e: Work) -> list[tuple[str, ...]]:

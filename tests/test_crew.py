@@ -149,8 +149,19 @@ def test_estimates_take_the_records_that_are_most_alike(only_these):
     estimate = estimates.Estimate(list(records.known()), "cpu")
     for loss, wanted in seconds.items():
         assert estimate.seconds(small(loss=loss)) == pytest.approx(2 * wanted)
-    assert estimate.seconds(small(loss="alignment")) == pytest.approx(40.0)  # the median of both
+    mean = 300**0.5  # the geometric one
+    assert estimate.seconds(small(loss="alignment")) == pytest.approx(2 * mean)
     assert estimate.seconds(small(model="lightgcn", layers=1)) is None
+
+
+def test_estimates_part_what_an_epoch_costs_at_any_width_from_what_grows_with_it(only_these):
+    for dim in (4, 8, 64):
+        made = experiments.run(small(dim=dim, seeds=(0,)), progress=False)
+        object.__setattr__(made, "seconds", [10.0 + dim])
+        made.save()
+    estimate = estimates.Estimate(list(records.known()), "cpu")
+    assert estimate.seconds(small(dim=1)) == pytest.approx(2 * 11.0, rel=1e-3)
+    assert estimate.seconds(small(dim=1024)) == pytest.approx(2 * 1034.0, rel=1e-3)
 
 
 def test_a_dask_cluster_of_two_workers_survives_the_death_of_one(results):
