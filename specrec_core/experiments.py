@@ -108,6 +108,7 @@ def run(
         if device != "cpu":
             print(f"{experiment.kind} is a study: it runs on the CPU, not on {device}", flush=True)
         return _studied(experiment, profile, progress)
+    memory.keep_freed()
     data = interactions(experiment)
     where = torch.device(device)
     if together is None:

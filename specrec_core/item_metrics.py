@@ -55,29 +55,29 @@ def spike_metrics(items: Tensor, popularity: np.ndarray) -> dict[str, list[float
         for name, least in (("items", 1), ("frequent items", FREQUENT)):
             kept = np.flatnonzero(popularity >= least)
             table = replica[torch.as_tensor(kept, device=replica.device)]
-            measured = _measured(table, popularity[kept])
-            if least == 1:
-                measured = {key: measured[key] for key in MEASURED[:3]}
+            measured = _measured(table, popularity[kept], whole=least > 1)
             for key, value in measured.items():
                 found.setdefault(f"{key} of {name}", []).append(value)
     return found
 
 
-def _measured(table: Tensor, popularity: np.ndarray) -> dict[str, float]:
+def _measured(table: Tensor, popularity: np.ndarray, whole: bool) -> dict[str, float]:
+    names = MEASURED if whole else MEASURED[:3]
     if len(table) < 2 or not bool(table.any()):
-        return dict.fromkeys(MEASURED, float("nan"))
+        return dict.fromkeys(names, float("nan"))
     greedy = spikes.peaks(table)
     variation = spikes.radial_dispersion(table, spikes.members(table, greedy)).variation
     norms = torch.linalg.vector_norm(table.double(), dim=1)
-    mean = table.double().mean(0)
-    values = (
+    values = [
         100 * greedy.share if greedy.reached else float("nan"),
         float(variation.mean()),
         correlation(norms.cpu().numpy(), popularity),
-        float(spectra.effective_rank(spectra.singular_values(table))),
-        float(mean @ mean / norms.square().mean()),
-    )
-    return dict(zip(MEASURED, values, strict=True))
+    ]
+    if whole:
+        mean = table.double().mean(0)
+        values.append(float(spectra.effective_rank(spectra.singular_values(table))))
+        values.append(float(mean @ mean / norms.square().mean()))
+    return dict(zip(names, values, strict=True))
 
 
 def correlation(x: np.ndarray, y: np.ndarray) -> float:

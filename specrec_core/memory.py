@@ -1,4 +1,4 @@
-"""What a run will need of memory, worked out before it starts.
+"""What a run will need of memory, worked out before it starts; and keeping what was freed.
 
 Counted is what grows with the data, the dimension and the replicas: tables and their gradients, the
 state of the optimiser, the best tables so far, what a training step forms, and a chunk of the
@@ -8,6 +8,7 @@ themselves are left to a margin.
 
 from __future__ import annotations
 
+import ctypes
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -24,6 +25,26 @@ FLOAT, INTEGER = 4, 8
 # Tables that an optimiser keeps.
 KEPT = {"adam": 2, "adamw": 2, "lazy_adam": 2, "momentum": 1, "sgd": 0}
 OVERHEAD = 300 * 2**20  # of what the libraries allocate themselves
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # as malloc.h has them
+
+
+def keep_freed() -> bool:
+    """Have the C library hold on to the memory that this process frees; True if it will.
+
+    glibc maps each block of more than 32 MiB anew and unmaps it when freed, and the kernel has to
+    clear every page of it again: with wide tables on a CPU, most of the time of a step. Afterwards
+    blocks of up to 2 GiB are taken from what was freed before, and the process stays as large as
+    it ever was. No result changes. Elsewhere than with glibc nothing is done.
+    """
+    if os.name != "posix":
+        return False
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is None:
+        return False
+    return all(
+        mallopt(option, value) == 1
+        for option, value in ((M_MMAP_THRESHOLD, 2**31 - 1), (M_TRIM_THRESHOLD, -1))
+    )
 
 
 def needed(

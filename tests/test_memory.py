@@ -1,5 +1,8 @@
 """The memory a run needs: against what tensors it holds, and the refusal of one that cannot fit."""
 
+import subprocess
+import sys
+
 import pytest
 import torch
 
@@ -76,3 +79,30 @@ def test_a_run_that_cannot_fit_is_refused_with_the_number(monkeypatch):
         experiments.run(e, progress=False)
     monkeypatch.undo()
     assert memory.available(torch.device("cpu")) > 2**20
+
+
+FAULTS = """
+import resource, sys, torch
+from specrec_core import memory
+if sys.argv[1] == "keep":
+    assert memory.keep_freed()
+def faults():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+for _ in range(8):
+    torch.ones(2**25)
+before = faults()
+for _ in range(8):
+    torch.ones(2**25)
+print(faults() - before)
+"""
+
+
+@pytest.mark.skipif(not memory.keep_freed(), reason="no mallopt: the C library is not glibc")
+def test_what_was_freed_is_kept_and_not_mapped_anew():
+    def faults(how):
+        command = [sys.executable, "-c", FAULTS, how]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        return int(done.stdout)
+
+    kept, given_back = faults("keep"), faults("plain")
+    assert kept < given_back / 4  # of eight blocks of 32,768 pages, or 64 huge ones, each
