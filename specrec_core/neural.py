@@ -11,18 +11,50 @@ from __future__ import annotations
 import abc
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.utils.rnn import pad_sequence
 
 from specrec_core.interactions import CSR
-from specrec_core.models import MF, LightGCN, generator
+from specrec_core.models import MF, LightGCN, gather, generator
+from specrec_core.ranking import entries, kept_only
 
 CELLS_ON_CPU = 2**21  # numbers of the widest layer at a time, when all items are scored
 CELLS_ON_GPU = 2**27
+
+Pairs = Sequence[tuple[Tensor, Tensor]]
+"""For each replica, position of the user and item of the pairs that are wanted."""
+
+Against = Callable[[Tensor, Pairs | None], Tensor]
+"""``score(rows of users (R, b, ·), pairs) -> (R, b, n_items)``, −inf but for pairs if given."""
+
+
+@dataclass(frozen=True, eq=False)
+class NetworkScore:
+    """Scores of users for all items, some users at a time."""
+
+    users: Tensor
+    against: Against
+    at_once: int
+
+    @torch.no_grad()
+    def __call__(self, ids: Tensor) -> Tensor:
+        parts = ids.split(self.at_once)
+        return torch.cat([self.against(self.users[:, part], None) for part in parts], dim=1)
+
+    @torch.no_grad()
+    def among(self, ids: Tensor, candidates: Sequence[CSR]) -> Tensor:
+        """−inf for every item that is no candidate; a matrix of them per replica."""
+        found = []
+        for part in ids.split(self.at_once):
+            pairs = [entries(matrix, part) for matrix in candidates]
+            found.append(self.against(self.users[:, part], pairs))
+        return torch.cat(found, dim=1)
 
 
 class Network(MF, abc.ABC):
@@ -46,21 +78,15 @@ class Network(MF, abc.ABC):
         """Width of the widest layer that is formed for every pair of a user and an item."""
 
     @abc.abstractmethod
-    def _against(self, items: Tensor) -> Callable[[Tensor], Tensor]:
-        """``score(rows of users (R, b, ·)) -> (R, b, n_items)``."""
+    def _against(self, items: Tensor) -> Against:
+        """Scores of rows of users for these items."""
 
     @torch.no_grad()
-    def scorer(self) -> Callable[[Tensor], Tensor]:
+    def scorer(self) -> NetworkScore:
         users, items = (x.detach() for x in self())
-        against = self._against(items)
         budget = CELLS_ON_GPU if users.is_cuda else CELLS_ON_CPU
         at_once = max(1, budget // (users.shape[0] * items.shape[1] * self.cells))
-
-        @torch.no_grad()
-        def score(ids: Tensor) -> Tensor:
-            return torch.cat([against(users[:, part]) for part in ids.split(at_once)], dim=1)
-
-        return score
+        return NetworkScore(users, self._against(items), at_once)
 
 
 class NeuMF(Network):
@@ -156,7 +182,7 @@ class NeuMF(Network):
     def cells(self) -> int:
         return max(self.hidden)
 
-    def _against(self, items: Tensor) -> Callable[[Tensor], Tensor]:
+    def _against(self, items: Tensor) -> Against:
         q, q_mlp = items.chunk(2, dim=-1)
         weight, bias = self._parameters_of(0)
         of_user, of_item = weight.chunk(2, dim=-1)
@@ -164,12 +190,24 @@ class NeuMF(Network):
         out, constant = self._parameters_of("out")
         on_product, on_last = out[:, : self.dim], out[:, self.dim :]
 
-        def score(rows: Tensor) -> Tensor:
+        def score(rows: Tensor, pairs: Pairs | None) -> Tensor:
             p, p_mlp = rows.chunk(2, dim=-1)
-            first = (p_mlp @ of_user.mT).unsqueeze(2) + entering.unsqueeze(1)
-            last = self._layers(first.relu_().flatten(1, 2), 1, drop=False)
-            perceptron = (last @ on_last).view(*first.shape[:3])
-            return (p * on_product.mT) @ q.mT + perceptron + constant.unsqueeze(-1)
+            of_rows = p_mlp @ of_user.mT
+            products = (p * on_product.mT) @ q.mT + constant.unsqueeze(-1)
+            if pairs is None:
+                first = of_rows.unsqueeze(2) + entering.unsqueeze(1)
+                last = self._layers(first.relu_().flatten(1, 2), 1, drop=False)
+                return products + (last @ on_last).view_as(products)
+            row, item = (
+                pad_sequence(list(ids), batch_first=True) for ids in zip(*pairs, strict=True)
+            )
+            first = gather(of_rows, row).add_(gather(entering, item)).relu_()
+            last = self._layers(first, 1, drop=False)
+            perceptron = (last @ on_last).squeeze(-1)
+            kept = torch.full_like(products, -torch.inf)
+            for r, (row, item) in enumerate(pairs):
+                kept[r, row, item] = products[r, row, item] + perceptron[r, : len(row)]
+            return kept
 
         return score
 
@@ -226,12 +264,12 @@ class Multi(Network):
     def cells(self) -> int:
         return self.width
 
-    def _against(self, items: Tensor) -> Callable[[Tensor], Tensor]:
+    def _against(self, items: Tensor) -> Against:
         weight, bias = self.get_parameter("weight"), self.get_parameter("bias")
         out, constant = self.get_parameter("weight out"), self.get_parameter("bias out")
         transposed = [part.mT for part in items.chunk(self.sets, dim=-1)]
 
-        def score(rows: Tensor) -> Tensor:
+        def score(rows: Tensor, pairs: Pairs | None) -> Tensor:
             total: Tensor | float = 0.0
             for m, part in enumerate(rows.chunk(self.sets, dim=-1)):
                 own = part.unsqueeze(2) * weight[:, m].unsqueeze(1)  # (R, b, width, d)
@@ -239,7 +277,8 @@ class Multi(Network):
                 active = self._activation(projected + bias[:, m, None, :, None])
                 total = total + (active * out[:, None]).sum(2)
             assert isinstance(total, Tensor)
-            return total / self.sets + constant.unsqueeze(-1)
+            scores = total / self.sets + constant.unsqueeze(-1)
+            return scores if pairs is None else kept_only(scores, pairs)
 
         return score
 

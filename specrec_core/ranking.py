@@ -11,7 +11,7 @@ empty (−1). NaN has no place in an order and is an error.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -124,6 +124,14 @@ def entries(matrix: CSR, rows: Tensor) -> tuple[Tensor, Tensor]:
     skipped = (end - start).cumsum(0) - end  # minus what precedes a row in the matrix
     entry = torch.arange(len(position), device=rows.device) - skipped[position]
     return position, matrix.indices[entry]
+
+
+def kept_only(scores: Tensor, pairs: Sequence[tuple[Tensor, Tensor]]) -> Tensor:
+    """−inf in place of all scores ``(R, B, n)`` but those of ``(row, item)``, for each replica."""
+    kept = torch.full_like(scores, -torch.inf)
+    for r, (row, item) in enumerate(pairs):
+        kept[r, row, item] = scores[r, row, item]
+    return kept
 
 
 def _check_scores(scores: Tensor, shape: tuple[int, int], device: torch.device) -> None:

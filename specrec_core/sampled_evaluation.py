@@ -21,7 +21,7 @@ from torch import Tensor
 from specrec_core.arguments import whole
 from specrec_core.evaluation import Metrics, evaluate
 from specrec_core.interactions import CSR
-from specrec_core.ranking import Score, entries
+from specrec_core.ranking import Score, entries, kept_only
 from specrec_core.sampling import Negatives
 
 
@@ -92,18 +92,21 @@ class SampledEvaluation:
 
 
 def among(score: Score, candidates: Sequence[CSR]) -> Score:
-    """``score`` with −inf for every item that is no candidate; a matrix per replica."""
+    """``score`` with −inf for every item that is no candidate; a matrix per replica.
+
+    A score that knows how to leave out the others (`specrec_core.neural.NetworkScore`) does.
+    """
+    of_some = getattr(score, "among", None)
 
     def restricted(users: Tensor) -> Tensor:
+        if of_some is not None:
+            found: Tensor = of_some(users, candidates)
+            return found
         scores = score(users)
         if scores.shape[0] != len(candidates):
             raise ValueError(
                 f"streams: {len(candidates)} of them, expected one per replica, {scores.shape[0]}"
             )
-        kept = torch.full_like(scores, -torch.inf)
-        for r, matrix in enumerate(candidates):
-            row, item = entries(matrix, users)
-            kept[r, row, item] = scores[r, row, item]
-        return kept
+        return kept_only(scores, [entries(matrix, users) for matrix in candidates])
 
     return restricted

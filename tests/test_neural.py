@@ -2,11 +2,14 @@
 
 import numpy as np
 import pytest
+import scipy.sparse as sp
 import torch
 
-from specrec_core import losses, synthetic
+from specrec_core import losses, neural, synthetic
+from specrec_core.interactions import CSR
 from specrec_core.models import MF, generator
 from specrec_core.neural import MultiLightGCN, MultiMF, NeuMF
+from specrec_core.sampled_evaluation import among
 from specrec_core.training import fit, track_spectra
 
 KINDS = ["neumf", "multi_mf", "multi_lightgcn"]
@@ -210,6 +213,20 @@ def test_linear_sets_are_one_embedding(data):
     bias = model.get_parameter("bias")[0].mean(0) @ model.get_parameter("weight out")[0, :, 0]
     expected = (users * diagonal) @ items.T + bias + model.get_parameter("bias out")[0]
     torch.testing.assert_close(model.scorer()(torch.arange(20))[0], expected.detach())
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_scores_among_candidates_are_those_among_all(kind, data, device, monkeypatch):
+    monkeypatch.setattr(neural, "CELLS_ON_CPU", 1)  # one user at a time
+    monkeypatch.setattr(neural, "CELLS_ON_GPU", 1)
+    score = make(kind, data, (0, 1), device).scorer()
+    users = torch.arange(30, 50, device=device)
+    wanted = np.random.default_rng(0).random((2, data.n_users, data.n_items)) < 0.2
+    wanted[1, 33] = False  # for one user of one replica nothing
+    candidates = [CSR.from_scipy(sp.csr_matrix(half), device) for half in wanted]
+    found = among(score, candidates)(users)
+    wanted = torch.as_tensor(wanted[:, 30:50], device=device)
+    torch.testing.assert_close(found, score(users).masked_fill(~wanted, -torch.inf))
 
 
 def test_a_network_learns_planted_communities(data):
