@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
 from specrec_core.arguments import REDUCTIONS, VARIANTS, between, one_of
 from specrec_core.graph import NormalisedAdjacency
@@ -99,16 +100,9 @@ class SGL(Contrastive):
         batch = ids[0].shape[-1]
         total: Tensor | float = 0.0
         for one, other, which in zip(first, second, ids[:2], strict=True):
-            n = one.shape[1]
-            if batch < n:
-                terms = info_nce(gather(one, which), other, which, self.contrast_temperature)
-            else:  # every node once, as often as it is in the batch, is less work
-                every = torch.arange(n, device=which.device).expand(len(one), n)
-                counts = one.new_zeros(len(one), n).scatter_add_(
-                    1, which, torch.ones_like(which, dtype=one.dtype)
-                )
-                terms = counts * info_nce(one, other, every, self.contrast_temperature)
-            total = total + terms.sum(-1)
+            nodes, counts = often(which, one.shape[1])
+            terms = info_nce(gather(one, nodes), other, nodes, self.contrast_temperature)
+            total = total + (terms * counts).sum(-1)
         assert isinstance(total, Tensor)
         return self.contrast_weight * (total if self.reduction == "sum" else total / batch)
 
@@ -223,6 +217,24 @@ def thinned(train: CSR, dropout: float, streams: Sequence[torch.Generator]) -> C
     degree = torch.bincount(torch.cat(users), minlength=len(streams) * n_users)
     offsets = torch.cat([degree.new_zeros(1), degree.cumsum(0)])
     return CSR(offsets, torch.cat(items), (len(streams) * n_users, len(streams) * n_items))
+
+
+def often(ids: Tensor, n: int) -> tuple[Tensor, Tensor]:
+    """Numbers below n in each row of ``ids (R, B)`` and how often they are in it: ``(R, K)`` each.
+
+    On a CPU every number once, filled up with the number 0, no times, where rows differ. On a GPU,
+    where to learn K would stop it, all n numbers, or ids as they are if there are fewer.
+    """
+    if ids.is_cuda:
+        if ids.shape[-1] < n:
+            return ids, torch.ones_like(ids)
+        every = torch.arange(n, device=ids.device).expand(len(ids), n)
+        return every, torch.zeros_like(every).scatter_add_(1, ids, torch.ones_like(ids))
+    found = [torch.unique(row, return_counts=True) for row in ids]
+    nodes, counts = (
+        pad_sequence(list(rows), batch_first=True) for rows in zip(*found, strict=True)
+    )
+    return nodes, counts
 
 
 def first_of_each(ids: Tensor) -> Tensor:
