@@ -241,6 +241,19 @@ def gains(metric: str, least: float) -> Test:
     return test
 
 
+def costs_more(metric: str) -> Test:
+    """From the third record to the fourth a larger share of a metric is lost than from the first to
+    the second: seed by seed, the 95 % interval of the difference lies above 0."""
+
+    def test(records: Mapping[str, Record]) -> tuple[bool, str]:
+        narrow, less, wide, least = (np.array(r.metrics[metric]) for r in records.values())
+        narrow, wide = 1 - less / narrow, 1 - least / wide
+        mean, half = mean_interval(list(wide - narrow))
+        return mean > half, f"{narrow.mean():.1%} and {wide.mean():.1%} of it"
+
+    return test
+
+
 def no_gain(metric: str, least: float) -> Test:
     """The second record exceeds the first by less than ``least``, at the upper end of what the
     95 % intervals of both allow (their half-widths added in squares)."""

@@ -233,6 +233,20 @@ def test_claims_about_noise_look_at_each_curve():
     assert not apart(before | after)[0] and not apart(unsure | sure)[0]
     low = dict([trained("low", 8, [0.39, 0.391, 0.39])])
     assert apart(low | sure)[0] and not apart(sure | low)[0]
+    costs_more = scaling_claims.costs_more(scaling_suites.METRIC)
+    of = {
+        name: dict([trained(name, 8, values)])
+        for name, values in {
+            "clean": [0.4, 0.5, 0.42],
+            "some lost": [0.36, 0.451, 0.378],
+            "more lost": [0.28, 0.35, 0.295],
+            "unsure": [0.40, 0.35, 0.30],
+        }.items()
+    }
+    four = [of["clean"], of["some lost"], dict([trained("wide", 8, [0.4, 0.5, 0.42])])]
+    assert costs_more(four[0] | four[1] | four[2] | of["more lost"])[0]
+    assert not costs_more(four[0] | of["more lost"] | four[2] | of["some lost"])[0]
+    assert not costs_more(four[0] | four[1] | four[2] | of["unsure"])[0]
     few = scaling_claims.fewer_than_two_peaks(scaling_suites.METRIC)
     assert few(clean)[0] and not few(noisy)[0]
 
