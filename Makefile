@@ -29,6 +29,7 @@ help: ## this list
 	@echo "make pdf    the whole book on paper (needs chromium)"
 	@echo "make bench  speed of the library, for the page how_fast; DEVICE=cuda where there is one"
 	@echo "            PEERS=1 besides that of others (installed apart)  QUALITY=1 only time to quality"
+	@echo "            ONLY=large the benchmarks whose name has this, into a file of their own"
 	@echo "make checks try every theorem and record the number of cases in book/results/checks.json"
 	@echo "make clean  remove what was built, not what was set up"
 	@echo
@@ -78,8 +79,8 @@ BENCH_PYTHON := $(if $(PEERS),.venv-peers/bin/python,$(RUN))
 bench: $(if $(PEERS),.venv-peers/.set-up,$(SET_UP))
 	@mkdir -p book/speed
 	OMP_NUM_THREADS=1 $(BENCH_PYTHON) -m pytest benchmarks --benchmark-only \
-	    --benchmark-json=book/speed/$(or $(DEVICE),cpu)$(if $(QUALITY),-quality).json \
-	    $(if $(QUALITY),--quality -k time_to_quality)
+	    --benchmark-json=book/speed/$(or $(DEVICE),cpu)$(if $(QUALITY),-quality)$(if $(ONLY),-$(ONLY)).json \
+	    $(if $(QUALITY),--quality -k "time_to_quality and $(or $(ONLY),test)",$(if $(ONLY),-k $(ONLY)))
 
 .venv-peers/.set-up: pyproject.toml
 	@[ -x .venv-peers/bin/pip ] || $(PYTHON) .ci/make_venv.py .venv-peers

@@ -27,7 +27,10 @@ DIM, BATCH, LAYERS = 64, 2048, 3
 class Specrec:
     """Adam on mini-batches."""
 
-    def __init__(self, data, model="BPR-MF", rate=1e-3, l2=1e-4, device="cpu", seeds=(0,), dim=DIM):
+    def __init__(
+        self, data, model="BPR-MF", rate=1e-3, l2=1e-4, device="cpu", seeds=(0,), dim=DIM,
+        optimizer="adam",
+    ):  # fmt: skip
         self.train, self.test = data.csr("train", device), data.csr("test", device)
         self.seen = data.csr("train", device)
         if model == "BPR-MF":
@@ -37,7 +40,7 @@ class Specrec:
         objective = Objective("bpr", Regularizer().on(self.train), Debiasing().on(self.train))
         sampler = EpochSampler(self.train, "interactions", 1, "uniform")
         self.steps = RowSteps(sampler, objective, BATCH, l2=l2)
-        self.optimizer = optimizer_of("adam", self.model, rate)
+        self.optimizer = optimizer_of(optimizer, self.model, rate)
         self.streams = [generator(seed, "samples", device) for seed in seeds]
 
     def epochs(self, n=1):

@@ -13,9 +13,10 @@ import scipy.sparse as sp
 import torch
 from epochs import BATCH, DIM, PEERS, Specrec
 
-from specrec_core import crew, spectra, spectral_norm
+from specrec_core import crew, memory, spectra, spectral_norm
 from specrec_core.evaluation import evaluate
 from specrec_core.interactions import CSR
+from specrec_core.ranking import recommend
 from specrec_core.sampling import EpochSampler
 
 DATA = ["ml-1m", "gowalla"]
@@ -83,15 +84,15 @@ def test_dimensions(timed, load, device, dim):
 
 
 class Pairs:
-    """So many random interactions, a hundred to a user: as little structure as can be."""
+    """So many random interactions, of a hundred to a user or of that many users and items."""
 
-    def __init__(self, count):
+    def __init__(self, count, size=None):
         draw = np.random.default_rng(0)
-        self.n_users = self.n_items = count // 100
-        at = draw.integers(self.n_items, size=(self.n_users, 100))
-        rows = np.repeat(np.arange(self.n_users), 100)
-        ones = np.ones(rows.size, np.int8)
-        matrix = sp.csr_matrix((ones, (rows, at.ravel())), (self.n_users, self.n_items))
+        self.n_users = self.n_items = size or count // 100
+        columns = draw.integers(self.n_items, size=count)
+        rows = np.arange(count) * self.n_users // count
+        ones = np.ones(count, np.int8)
+        matrix = sp.csr_matrix((ones, (rows, columns)), (self.n_users, self.n_items))
         matrix.sum_duplicates()
         self.train = self.test = matrix
 
@@ -103,13 +104,41 @@ class Pairs:
         return CSR(offsets, columns, self.train.shape)
 
 
-@pytest.mark.parametrize("count", [10**5, 10**6, 10**7])
-def test_interactions(timed, device, count):
-    """Samples of an epoch, and a hundred steps: what an epoch is made of, as data grow."""
+def samples(timed, device, count):
+    """All samples of an epoch, as data grow."""
     data = Pairs(count)
     sampler = EpochSampler(data.csr("train", device), "interactions", 1, "uniform")
     stream = torch.Generator(device).manual_seed(0)
     timed(lambda: sampler.epoch(stream), device, work="samples of an epoch", interactions=count)
+
+
+@pytest.mark.parametrize("count", [10**5, 10**6, 10**7])
+def test_samples(timed, device, count):
+    samples(timed, device, count)
+
+
+def test_samples_of_large_data(timed, device):
+    """A hundred million interactions of a million users with a million items."""
+    if memory.available(torch.device(device)) < 16 * 2**30:
+        pytest.skip("needs 16 GiB of memory")
+    samples(timed, device, 10**8)
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "lazy_adam"])
+def test_step_on_large_tables(timed, device, optimizer):
+    """A million users and a million items: a hundred steps."""
+    memory.keep_freed()
+    it = Specrec(Pairs(100 * BATCH, 10**6), device=device, optimizer=optimizer)
+    timed(it.epochs, device, rounds=1, units=100, work="step on large tables", by=optimizer)
+
+
+def test_ranking_of_large_tables(timed, device):
+    """The twenty best unseen of a million items, for a thousand of a million users."""
+    memory.keep_freed()
+    it = Specrec(Pairs(100 * BATCH, 10**6), device=device)
+    score, users = it.model.scorer(), torch.arange(1000, device=device)
+    timed(lambda: recommend(score, users, it.seen, 20), device, units=1000,
+          work="ranking of large tables", by="one user")  # fmt: skip
 
 
 @pytest.mark.parametrize("peer", [name for name in PEERS if name != "specrec"])

@@ -186,8 +186,8 @@ CHAPTERS = {
             ),
             *(
                 Claim(
-                    f"BPR: noise of {100 * noise:g} % takes a larger share of NDCG@20 at 512 dimensions "
-                    "than at 32",
+                    f"BPR: noise of {100 * noise:g} % takes a larger share of NDCG@20 at 512 "
+                    "dimensions than at 32",
                     tuple(noise_label("bpr", p, w) for w in (32, 512) for p in (0.0, noise)),
                     ask.costs_more(METRIC),
                     source="the hypothesis of four stages",

@@ -47,8 +47,23 @@ class Measurements:
 
 
 def measurements() -> dict[str, Measurements]:
-    """What there is, by the name of the file: ``cpu``, ``cuda``."""
-    return {path.stem: read(path) for path in sorted(FOLDER.glob("*.json"))}
+    """What there is on each device, ``cpu`` or ``cuda``: the name of the file, up to a hyphen.
+
+    Raises
+    ------
+    ValueError
+        If files of one device are of different machines.
+    """
+    found: dict[str, Measurements] = {}
+    for path in sorted(FOLDER.glob("*.json"), key=lambda path: path.stem):
+        device, run = path.stem.partition("-")[0], read(path)
+        if device in found:
+            if run.machine != found[device].machine:
+                raise ValueError(f"{path}: {run.machine}, expected that of the files beside it, "
+                                 f"{found[device].machine}; run `make bench` again")  # fmt: skip
+            run = Measurements(run.machine, pd.concat([found[device].rows, run.rows]))
+        found[device] = run
+    return found
 
 
 def read(path: Path) -> Measurements:

@@ -42,6 +42,21 @@ def test_ratios_are_to_ours_on_the_same_work(written):
     assert found.ratios("epoch", data="b")["ratio"].isna().all()  # no row of ours to compare with
 
 
+def test_files_of_one_device_are_one_run_unless_machines_differ(written, monkeypatch):
+    monkeypatch.setattr(speed, "FOLDER", written.parent)
+    more = {"machine_info": {"cores": 2}, "benchmarks": [row("ranking", 3.0)]}
+    beside = written.with_name("cpu-large.json")
+    beside.write_text(json.dumps(more))
+    written.with_name("cuda.json").write_text(json.dumps(more))
+    found = speed.measurements()
+    assert list(found) == ["cpu", "cuda"] and len(found["cpu"].rows) == 5
+    assert found["cpu"].of("ranking")["seconds"].tolist() == [3.0]
+    assert found["cuda"].of("epoch").empty
+    beside.write_text(json.dumps({**more, "machine_info": {"cores": 4}}))
+    with pytest.raises(ValueError, match=r"cpu-large.*make bench"):
+        speed.measurements()
+
+
 def test_another_file_is_refused(tmp_path):
     (tmp_path / "x.json").write_text('{"benchmarks": [], "machine_info": {"node": "n"}}')
     with pytest.raises(ValueError, match="make bench"):
