@@ -29,7 +29,7 @@ help: ## this list
 	@echo "make pdf    the whole book on paper (needs chromium)"
 	@echo "make bench  speed of the library, for the page how_fast; DEVICE=cuda where there is one"
 	@echo "            PEERS=1 besides that of others (installed apart)  QUALITY=1 only time to quality"
-	@echo "            ONLY=large the benchmarks whose name has this, into a file of their own"
+	@echo "            ONLY=large_tables the benchmarks whose name has this, into a file of their own"
 	@echo "make checks try every theorem and record the number of cases in book/results/checks.json"
 	@echo "make clean  remove what was built, not what was set up"
 	@echo
