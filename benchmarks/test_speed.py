@@ -127,14 +127,12 @@ def test_samples_of_large_data(timed, device):
 @pytest.mark.parametrize("optimizer", ["adam", "lazy_adam"])
 def test_step_on_large_tables(timed, device, optimizer):
     """A million users and a million items: a hundred steps."""
-    memory.keep_freed()
     it = Specrec(Pairs(100 * BATCH, 10**6), device=device, optimizer=optimizer)
     timed(it.epochs, device, rounds=1, units=100, work="step on large tables", by=optimizer)
 
 
 def test_ranking_of_large_tables(timed, device):
     """The twenty best unseen of a million items, for a thousand of a million users."""
-    memory.keep_freed()
     it = Specrec(Pairs(100 * BATCH, 10**6), device=device)
     score, users = it.model.scorer(), torch.arange(1000, device=device)
     timed(lambda: recommend(score, users, it.seen, 20), device, units=1000,

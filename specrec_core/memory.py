@@ -29,22 +29,24 @@ M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # as malloc.h has them
 
 
 def keep_freed() -> bool:
-    """Have the C library hold on to the memory that this process frees; True if it will.
+    """Have the C library hold on to the memory that this process frees; True if it takes it in.
 
     glibc maps each block of more than 32 MiB anew and unmaps it when freed, and the kernel has to
     clear every page of it again: with wide tables on a CPU, most of the time of a step. Afterwards
     blocks of up to 2 GiB are taken from what was freed before, and the process stays as large as
-    it ever was. No result changes. Elsewhere than with glibc nothing is done.
+    it ever was, or as `check` finds it. No result changes. Threads other than the main one, older
+    versions of glibc and other libraries gain nothing.
     """
-    if os.name != "posix":
-        return False
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    if mallopt is None:
-        return False
-    return all(
+    mallopt = _of_c_library("mallopt")
+    return mallopt is not None and all(
         mallopt(option, value) == 1
         for option, value in ((M_MMAP_THRESHOLD, 2**31 - 1), (M_TRIM_THRESHOLD, -1))
     )
+
+
+def _of_c_library(name: str) -> Any:
+    """The function of that name, or None."""
+    return getattr(ctypes.CDLL(None), name, None) if os.name == "posix" else None
 
 
 def needed(
@@ -135,6 +137,9 @@ def check(
 ) -> None:
     """MemoryError, with the numbers, unless the run fits into what is free on the device."""
     parts = needed(experiment, statistics, replicas=replicas, device=device.type)
+    give_back = _of_c_library("malloc_trim")
+    if give_back is not None:  # what runs before this one have left is free, too
+        give_back(0)
     free = available(device)
     if parts["total"] > free:
         largest = sorted((size, name) for name, size in parts.items() if name != "total")[-3:]

@@ -50,6 +50,10 @@ class NetworkScore:
     @torch.no_grad()
     def among(self, ids: Tensor, candidates: Sequence[CSR]) -> Tensor:
         """−inf for every item that is no candidate; a matrix of them per replica."""
+        if len(candidates) != len(self.users):
+            raise ValueError(
+                f"streams: {len(candidates)} of them, expected one per replica, {len(self.users)}"
+            )
         found = []
         for part in ids.split(self.at_once):
             pairs = [entries(matrix, part) for matrix in candidates]

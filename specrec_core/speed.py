@@ -25,8 +25,8 @@ class Measurements:
     machine
         Processor, cores, versions, and the GPU if there was one.
     rows
-        A benchmark each: ``seconds`` for one unit of the ``work``, the median over rounds, and what
-        it says of itself (``by``, ``data``, ``model``, ``device``, …).
+        A benchmark each: its ``name``, ``seconds`` for one unit of the ``work``, the median over
+        rounds, and what it says of itself (``by``, ``data``, ``model``, ``device``, …).
     """
 
     machine: dict[str, Any]
@@ -49,21 +49,31 @@ class Measurements:
 def measurements() -> dict[str, Measurements]:
     """What there is on each device, ``cpu`` or ``cuda``: the name of the file, up to a hyphen.
 
+    A benchmark that is in several files of a device is taken from the newest.
+
     Raises
     ------
     ValueError
         If files of one device are of different machines.
     """
     found: dict[str, Measurements] = {}
-    for path in sorted(FOLDER.glob("*.json"), key=lambda path: path.stem):
+    for path in sorted(FOLDER.glob("*.json"), key=_made):
         device, run = path.stem.partition("-")[0], read(path)
         if device in found:
-            if run.machine != found[device].machine:
-                raise ValueError(f"{path}: {run.machine}, expected that of the files beside it, "
-                                 f"{found[device].machine}; run `make bench` again")  # fmt: skip
-            run = Measurements(run.machine, pd.concat([found[device].rows, run.rows]))
+            before = found[device]
+            if run.machine != before.machine:
+                raise ValueError(
+                    f"{path} is of {run.machine}, another file of {before.machine}: run again the "
+                    "`make bench` that wrote the older one, or remove it"
+                )
+            older = before.rows[~before.rows["name"].isin(run.rows["name"])]
+            run = Measurements(run.machine, pd.concat([older, run.rows], ignore_index=True))
         found[device] = run
     return found
+
+
+def _made(path: Path) -> str:
+    return str(json.loads(path.read_text()).get("datetime", ""))
 
 
 def read(path: Path) -> Measurements:
@@ -78,7 +88,11 @@ def read(path: Path) -> Measurements:
     if "benchmarks" not in held or "cores" not in held.get("machine_info", {}):
         raise ValueError(f"{path} was not written by `make bench`: run that, or remove the file")
     rows = [
-        {**row["extra_info"], "seconds": row["stats"]["median"] / row["extra_info"].get("units", 1)}
+        {
+            "name": row["name"],
+            **row["extra_info"],
+            "seconds": row["stats"]["median"] / row["extra_info"].get("units", 1),
+        }
         for row in held["benchmarks"]
         if "work" in row["extra_info"]
     ]

@@ -97,7 +97,7 @@ print(faults() - before)
 """
 
 
-@pytest.mark.skipif(not memory.keep_freed(), reason="no mallopt: the C library is not glibc")
+@pytest.mark.skipif(not memory.keep_freed(), reason="not a glibc that takes it")
 def test_what_was_freed_is_kept_and_not_mapped_anew():
     def faults(how):
         command = [sys.executable, "-c", FAULTS, how]

@@ -9,6 +9,7 @@ from specrec_core import synthetic
 from specrec_core.evaluation import evaluate
 from specrec_core.interactions import CSR
 from specrec_core.models import MF, generator
+from specrec_core.neural import NeuMF
 from specrec_core.sampled_evaluation import SampledEvaluation, among
 from specrec_core.training import fit
 
@@ -137,3 +138,6 @@ def test_bad_arguments_are_named():
     drawn = SampledEvaluation(truth, seen, 1).draw([generator(0, "draws")])
     with pytest.raises(ValueError, match="streams: 1"):
         among(lambda u: scores[:, u], drawn)(torch.arange(3))
+    network = NeuMF(*truth.shape, 4, seeds=(0, 1)).scorer()
+    with pytest.raises(ValueError, match="streams: 1"):
+        among(network, drawn)(torch.arange(3))

@@ -9,7 +9,7 @@ from specrec_core import speed
 
 def row(work, seconds, **info):
     stats = {"min": seconds / 2, "median": seconds, "max": 2 * seconds, "rounds": 3}
-    return {"name": f"test_{work}", "stats": stats, "extra_info": {"work": work, **info}}
+    return {"name": f"test_{work} {info}", "stats": stats, "extra_info": {"work": work, **info}}
 
 
 @pytest.fixture
@@ -44,7 +44,12 @@ def test_ratios_are_to_ours_on_the_same_work(written):
 
 def test_files_of_one_device_are_one_run_unless_machines_differ(written, monkeypatch):
     monkeypatch.setattr(speed, "FOLDER", written.parent)
-    more = {"machine_info": {"cores": 2}, "benchmarks": [row("ranking", 3.0)]}
+    again = row("evaluation", 0.7, by="specrec", data="a")
+    more = {
+        "machine_info": {"cores": 2},
+        "datetime": "2026-01-02",
+        "benchmarks": [row("ranking", 3.0), again],
+    }
     beside = written.with_name("cpu-large.json")
     beside.write_text(json.dumps(more))
     written.with_name("cuda.json").write_text(json.dumps(more))
@@ -52,8 +57,12 @@ def test_files_of_one_device_are_one_run_unless_machines_differ(written, monkeyp
     assert list(found) == ["cpu", "cuda"] and len(found["cpu"].rows) == 5
     assert found["cpu"].of("ranking")["seconds"].tolist() == [3.0]
     assert found["cuda"].of("epoch").empty
+    assert found["cpu"].of("evaluation")["seconds"].tolist() == [0.7]  # of the newer file
+    newest = {**json.loads(written.read_text()), "datetime": "2026-01-03"}
+    written.write_text(json.dumps(newest))
+    assert speed.measurements()["cpu"].of("evaluation")["seconds"].tolist() == [1.0]
     beside.write_text(json.dumps({**more, "machine_info": {"cores": 4}}))
-    with pytest.raises(ValueError, match=r"cpu-large.*make bench"):
+    with pytest.raises(ValueError, match="make bench"):
         speed.measurements()
 
 
