@@ -84,7 +84,7 @@ def test_dimensions(timed, load, device, dim):
 
 
 class Pairs:
-    """So many random interactions, of a hundred to a user or of that many users and items."""
+    """Random interactions, ``count``: a hundred to a user, or of ``size`` users and items."""
 
     def __init__(self, count, size=None):
         draw = np.random.default_rng(0)

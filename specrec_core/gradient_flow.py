@@ -12,6 +12,7 @@ directions of Y, and each mode grows by itself along a logistic curve [saxe2014e
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -177,6 +178,31 @@ def settling_times(step: ArrayLike, modes: ArrayLike, sigma: ArrayLike) -> Float
             part = (away[i] - 0.5) / (away[i] - away[i + 1])
             out[k] = at[i] + part * (at[i + 1] - at[i])
     return out
+
+
+def in_order(times: Floats) -> float:
+    """Share of pairs i < j with times[i] < times[j]; NaN is later than all, and not than NaN."""
+    filled = np.where(np.isnan(times), np.inf, times)
+    i, j = np.triu_indices(len(filled), 1)
+    return float((filled[i] < filled[j]).mean())
+
+
+def planted(
+    spectrum: Sequence[float], users: int, items: int, dim: int, std: float, seed: int
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """A target and a start for `descend`: P ``(users, k)``, σ, Q ``(items, k)``, U and V.
+
+    P and Q are random and orthonormal, U and V ``(·, dim)`` normal with standard deviation ``std``.
+    """
+    draw = torch.Generator().manual_seed(seed)
+
+    def normal(*shape: int) -> Tensor:
+        return torch.randn(*shape, generator=draw, dtype=torch.float64)
+
+    sigma = torch.tensor(spectrum, dtype=torch.float64)
+    left = torch.linalg.qr(normal(users, len(sigma))).Q
+    right = torch.linalg.qr(normal(items, len(sigma))).Q
+    return left, sigma, right, std * normal(users, dim), std * normal(items, dim)
 
 
 def _optimizer(name: str, tables: list[Tensor], rate: float, decay: float) -> torch.optim.Optimizer:

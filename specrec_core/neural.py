@@ -22,13 +22,10 @@ from torch.nn.utils.rnn import pad_sequence
 
 from specrec_core.interactions import CSR
 from specrec_core.models import MF, LightGCN, gather, generator
-from specrec_core.ranking import entries, kept_only
+from specrec_core.ranking import Pairs, check_candidates, entries, kept_only
 
 CELLS_ON_CPU = 2**21  # numbers of the widest layer at a time, when all items are scored
 CELLS_ON_GPU = 2**27
-
-Pairs = Sequence[tuple[Tensor, Tensor]]
-"""For each replica, position of the user and item of the pairs that are wanted."""
 
 Against = Callable[[Tensor, Pairs | None], Tensor]
 """``score(rows of users (R, b, ·), pairs) -> (R, b, n_items)``, −inf but for pairs if given."""
@@ -50,10 +47,7 @@ class NetworkScore:
     @torch.no_grad()
     def among(self, ids: Tensor, candidates: Sequence[CSR]) -> Tensor:
         """−inf for every item that is no candidate; a matrix of them per replica."""
-        if len(candidates) != len(self.users):
-            raise ValueError(
-                f"streams: {len(candidates)} of them, expected one per replica, {len(self.users)}"
-            )
+        check_candidates(candidates, len(self.users))
         found = []
         for part in ids.split(self.at_once):
             pairs = [entries(matrix, part) for matrix in candidates]
@@ -202,10 +196,10 @@ class NeuMF(Network):
                 first = of_rows.unsqueeze(2) + entering.unsqueeze(1)
                 last = self._layers(first.relu_().flatten(1, 2), 1, drop=False)
                 return products + (last @ on_last).view_as(products)
-            row, item = (
+            rows_of_all, items_of_all = (  # filled up with 0 where replicas have fewer pairs
                 pad_sequence(list(ids), batch_first=True) for ids in zip(*pairs, strict=True)
             )
-            first = gather(of_rows, row).add_(gather(entering, item)).relu_()
+            first = gather(of_rows, rows_of_all).add_(gather(entering, items_of_all)).relu_()
             last = self._layers(first, 1, drop=False)
             perceptron = (last @ on_last).squeeze(-1)
             kept = torch.full_like(products, -torch.inf)

@@ -21,6 +21,9 @@ from specrec_core.interactions import CSR
 Score = Callable[[Tensor], Tensor]
 """``score(user_ids (B,)) -> (R, B, n_items)``."""
 
+Pairs = Sequence[tuple[Tensor, Tensor]]
+"""For each replica, position of the user and item of the pairs that are wanted."""
+
 CHUNK_ON_CPU = 5 * 2**20  # scores at a time; a CPU is fastest while they stay in its cache
 CHUNK_ON_GPU = 2**27
 
@@ -126,8 +129,16 @@ def entries(matrix: CSR, rows: Tensor) -> tuple[Tensor, Tensor]:
     return position, matrix.indices[entry]
 
 
-def kept_only(scores: Tensor, pairs: Sequence[tuple[Tensor, Tensor]]) -> Tensor:
-    """−inf in place of all scores ``(R, B, n)`` but those of ``(row, item)``, for each replica."""
+def check_candidates(candidates: Sequence[CSR], replicas: int) -> None:
+    """ValueError unless there is one matrix of candidates for each replica."""
+    if len(candidates) != replicas:
+        raise ValueError(
+            f"streams: {len(candidates)} of them, expected one per replica, {replicas}"
+        )
+
+
+def kept_only(scores: Tensor, pairs: Pairs) -> Tensor:
+    """−inf in place of all scores ``(R, B, n)`` but those of the pairs of each replica."""
     kept = torch.full_like(scores, -torch.inf)
     for r, (row, item) in enumerate(pairs):
         kept[r, row, item] = scores[r, row, item]

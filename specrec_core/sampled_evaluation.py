@@ -21,7 +21,7 @@ from torch import Tensor
 from specrec_core.arguments import whole
 from specrec_core.evaluation import Metrics, evaluate
 from specrec_core.interactions import CSR
-from specrec_core.ranking import Score, entries, kept_only
+from specrec_core.ranking import Score, check_candidates, entries, kept_only
 from specrec_core.sampling import Negatives
 
 
@@ -103,10 +103,7 @@ def among(score: Score, candidates: Sequence[CSR]) -> Score:
             found: Tensor = of_some(users, candidates)
             return found
         scores = score(users)
-        if scores.shape[0] != len(candidates):
-            raise ValueError(
-                f"streams: {len(candidates)} of them, expected one per replica, {scores.shape[0]}"
-            )
+        check_candidates(candidates, scores.shape[0])
         return kept_only(scores, [entries(matrix, users) for matrix in candidates])
 
     return restricted

@@ -246,10 +246,10 @@ def costs_more(metric: str) -> Test:
     the second: seed by seed, the 95 % interval of the difference lies above 0."""
 
     def test(records: Mapping[str, Record]) -> tuple[bool, str]:
-        narrow, less, wide, least = (np.array(r.metrics[metric]) for r in records.values())
-        narrow, wide = 1 - less / narrow, 1 - least / wide
-        mean, half = mean_interval(list(wide - narrow))
-        return mean > half, f"{narrow.mean():.1%} and {wide.mean():.1%} of it"
+        first, second, third, fourth = (np.array(r.metrics[metric]) for r in records.values())
+        lost, lost_later = 1 - second / first, 1 - fourth / third
+        mean, half = mean_interval(list(lost_later - lost))
+        return mean > half, f"{lost.mean():.1%} and {lost_later.mean():.1%} of it"
 
     return test
 

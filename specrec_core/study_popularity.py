@@ -292,17 +292,9 @@ def descent(
     ``"peak share"`` the largest σ₁/Σσ of U Vᵀ over time, ``"first share"`` and ``"final share"``
     its ends, where that of Y is ``"share of the target"``.
     """
-    draw = torch.Generator().manual_seed(seed)
-
-    def normal(*shape: int) -> torch.Tensor:
-        return torch.randn(*shape, generator=draw, dtype=torch.float64)
-
-    sigma = torch.tensor(spectrum, dtype=torch.float64)
-    left = torch.linalg.qr(normal(users, len(sigma))).Q
-    right = torch.linalg.qr(normal(items, len(sigma))).Q
-    start = std * normal(users, dim), std * normal(items, dim)
+    planted = gradient_flow.planted(spectrum, users, items, dim, std, seed)
     found = gradient_flow.descend(
-        left, sigma, right, *start, optimizer=optimizer, rate=rate, steps=steps, batch=batch,
+        *planted, optimizer=optimizer, rate=rate, steps=steps, batch=batch,
         every=every, decay=decay, seed=seed,
     )  # fmt: skip
     learned = gradient_flow.settling_times(found.step, found.modes, spectrum)
@@ -310,11 +302,11 @@ def descent(
     metrics = {
         **{f"mode {k + 1} learned": float(t) for k, t in enumerate(learned)},
         "spread": float(learned.max() / learned.min()),
-        "in order": in_order(learned),
+        "in order": gradient_flow.in_order(learned),
         "first share": float(share[0]),
         "peak share": float(share.max()),
         "final share": float(share[-1]),
-        "share of the target": float(sigma[0] / sigma.sum()),
+        "share of the target": spectrum[0] / sum(spectrum),
         "loss left": float(found.loss[-1] / found.loss[0]),
     }
     kept = np.unique(np.geomspace(1, len(found.step), POINTS).round().astype(int)) - 1
@@ -324,13 +316,6 @@ def descent(
         "modes": (found.modes[kept] / np.asarray(spectrum)).T.tolist(),
     }
     return Measured(metrics, {"scores": found.spectrum[-1].tolist()}, curves)
-
-
-def in_order(times: NDArray[np.float64]) -> float:
-    """Share of pairs i < j with times[i] < times[j]; NaN is later than all, and not than NaN."""
-    filled = np.where(np.isnan(times), np.inf, times)
-    i, j = np.triu_indices(len(filled), 1)
-    return float((filled[i] < filled[j]).mean())
 
 
 def _signed(found: Decomposition) -> tuple[NDArray, NDArray, NDArray]:

@@ -394,7 +394,7 @@ def test_pairs_in_order():
     for times in ([1.0, 2.0, 3.0], [3.0, 2.0, 1.0], [2.0, 1.0, np.nan], [1.0, np.nan, np.nan]):
         filled = [np.inf if np.isnan(t) else t for t in times]
         expected = np.mean([a < b for a, b in combinations(filled, 2)])
-        assert study_popularity.in_order(np.array(times)) == pytest.approx(expected)
+        assert gradient_flow.in_order(np.array(times)) == pytest.approx(expected)
 
 
 def test_tails_of_studies_have_every_number():
