@@ -20,17 +20,11 @@ from specrec_core.interactions import CSR
 TABLE = 2**24  # users × items up to which all unseen items are listed: 128 MiB
 
 
-def positives_by_interaction(seen: CSR, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Every interaction once, in random order: users ``(nnz,)`` and items ``(nnz,)``."""
-    order = torch.randperm(seen.nnz, generator=generator, device=seen.device)
-    return seen.rows()[order], seen.indices[order]
-
-
 def positives_by_user(seen: CSR, count: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
     """``count`` users uniformly with replacement, and for each one of their items uniformly.
 
     Users without interactions are never drawn. This is how the DirectSpec code samples
-    [peng2024balancing]: heavy users weigh less than in `positives_by_interaction`.
+    [peng2024balancing]: heavy users weigh less than where each interaction is taken once.
     """
     if count < 1:
         raise ValueError(f"count is {count}: expected at least 1")
@@ -38,8 +32,10 @@ def positives_by_user(seen: CSR, count: int, generator: torch.Generator) -> tupl
     active = torch.nonzero(degree).squeeze(1)
     if active.numel() == 0:
         raise ValueError("seen has no interactions: there is nothing to draw positives from")
-    users = active[_below(torch.full((count,), active.numel(), device=seen.device), generator)]
-    return users, seen.indices[seen.offsets[users] + _below(degree[users], generator)]
+    everybody = torch.full((count,), active.numel(), device=seen.device)
+    users = active[_below(everybody, _uniform(everybody, 1, generator).flatten())]
+    which = _below(degree[users], _uniform(users, 1, generator).flatten())
+    return users, seen.indices[seen.offsets[users] + which]
 
 
 class Negatives:
@@ -79,7 +75,7 @@ class Negatives:
         self.skipped = torch.cat([seen_weight.new_zeros(1), seen_weight])
         self.before_user = before_user[:-1]
         self.unseen = self.total - (before_user[1:] - before_user[:-1])  # (n_users,)
-        rows = seen.rows()
+        self.rows = rows = seen.rows()
         # Of the user's unseen weight, how much lies before each of their positives; shifted by
         # user, one ascending list that a single searchsorted serves for all users.
         own_before = self.skipped[:-1] - self.before_user[rows]
@@ -108,18 +104,31 @@ class Negatives:
 
     def draw(self, users: Tensor, count: int, generator: torch.Generator) -> Tensor:
         """``count`` independent negatives for each of ``users`` ``(B,)``: items ``(B, count)``."""
-        if count < 1:
-            raise ValueError(f"count is {count}: expected at least 1")
-        user = users.repeat_interleave(count)
-        rank = _below(self.unseen[user], generator)
+        return self._items(users, _uniform(users, count, generator))
+
+    def draw_of_all(self, order: Tensor, count: int, generator: torch.Generator) -> Tensor:
+        """`draw` for the users of all interactions, in the order ``(nnz,)``: ``(nnz, count)``.
+
+        The same items. They are found user by user, where both searches stay in the cache, and
+        then put in that order.
+        """
+        drawn = _uniform(order, count, generator)
+        by_user = torch.empty_like(drawn)
+        by_user[order] = drawn
+        return self._items(self.rows, by_user)[order]
+
+    def _items(self, users: Tensor, uniform: Tensor) -> Tensor:
+        """The items that draws ``uniform (B, count)`` from [0, 1) stand for."""
+        user = users.repeat_interleave(uniform.shape[1])
+        rank = _below(self.unseen[user], uniform.flatten())
         if self.table is not None:
-            return self.table[self.starts[user] + rank].view(users.shape[0], count)
+            return self.table[self.starts[user] + rank].view_as(uniform)
         passed = torch.searchsorted(self.keys, user * (self.total + 1) + rank, right=True)
         # Positives of this user that lie before the rank-th unseen unit of weight.
         weight = rank + self.skipped[passed] - self.before_user[user]
         # Where all weights are 1, an item is the weight of those before it.
         items = weight if self.uniform else torch.searchsorted(self.cumulative, weight, right=True)
-        return items.view(users.shape[0], count)
+        return items.view_as(uniform)
 
 
 class EpochSampler:
@@ -142,21 +151,30 @@ class EpochSampler:
         one_of("negative_distribution", distribution, NEGATIVES)
         self.seen, self.by_user, self.count = seen, positives == "users", negatives
         self.negatives = Negatives.by(distribution, seen) if negatives else None
+        self.rows = self.negatives.rows if self.negatives else seen.rows()
 
     def epoch(self, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
         """Draw them, from the generator of one replica."""
         if self.by_user:
             users, items = positives_by_user(self.seen, self.seen.nnz, generator)
-        else:
-            users, items = positives_by_interaction(self.seen, generator)
+            if self.negatives is None:
+                return users, items, items.new_empty(items.shape[0], 0)
+            return users, items, self.negatives.draw(users, self.count, generator)
+        order = torch.randperm(self.seen.nnz, generator=generator, device=self.seen.device)
+        users, items = self.rows[order], self.seen.indices[order]
         if self.negatives is None:
             return users, items, items.new_empty(items.shape[0], 0)
-        return users, items, self.negatives.draw(users, self.count, generator)
+        return users, items, self.negatives.draw_of_all(order, self.count, generator)
 
 
-def _below(bounds: Tensor, generator: torch.Generator) -> Tensor:
-    """A uniform whole number in [0, bound) for each bound (bias below 2⁻⁵³ · bound)."""
-    uniform = torch.rand(
-        bounds.shape, generator=generator, device=bounds.device, dtype=torch.float64
-    )
+def _uniform(like: Tensor, count: int, generator: torch.Generator) -> Tensor:
+    """``(B, count)`` draws from [0, 1), for ``like (B,)``."""
+    if count < 1:
+        raise ValueError(f"count is {count}: expected at least 1")
+    shape = (like.shape[0], count)
+    return torch.rand(shape, generator=generator, device=like.device, dtype=torch.float64)
+
+
+def _below(bounds: Tensor, uniform: Tensor) -> Tensor:
+    """A whole number in [0, bound) for each bound and draw from [0, 1) (bias < 2⁻⁵³ · bound)."""
     return torch.minimum((uniform * bounds).long(), bounds - 1)

@@ -8,7 +8,7 @@ from scipy.stats import chisquare
 
 from specrec_core import sampling
 from specrec_core.interactions import CSR
-from specrec_core.sampling import Negatives, positives_by_interaction, positives_by_user
+from specrec_core.sampling import EpochSampler, Negatives, positives_by_user
 
 
 def made(n_users=40, n_items=30, density=0.3, seed=0, device="cpu") -> CSR:
@@ -88,9 +88,10 @@ def test_negatives_refuse_a_user_who_has_seen_everything():
         Negatives(made()).draw(torch.tensor([0]), 0, stream("cpu"))
 
 
-def test_positives_by_interaction_are_a_permutation(device):
+def test_an_epoch_of_interactions_is_a_permutation(device):
     seen = made(device=device)
-    users, items = positives_by_interaction(seen, stream(device))
+    users, items, none = EpochSampler(seen, "interactions", 0, "uniform").epoch(stream(device))
+    assert none.shape == (seen.nnz, 0)
     key = users * seen.shape[1] + items
     assert torch.equal(key.sort().values, seen.rows() * seen.shape[1] + seen.indices)
     assert not torch.equal(key, key.sort().values)
@@ -109,6 +110,23 @@ def test_positives_by_user_are_uniform_over_users_then_items(device):
     assert chisquare(observed.sum(1)[active], per_user[active]).pvalue > 1e-4
     expected = (per_user / np.maximum(degree, 1))[:, None] * known
     assert chisquare(observed[known], expected[known]).pvalue > 1e-4
+
+
+@pytest.mark.parametrize("distribution", ["uniform", "popularity"])
+@pytest.mark.parametrize("table", [0, 2**24])
+def test_negatives_found_user_by_user_are_those_of_the_samples(
+    device, monkeypatch, distribution, table
+):
+    monkeypatch.setattr(sampling, "TABLE", table)
+    dense = np.random.default_rng(1).random((40, 30)) < 0.3  # every item has been seen by somebody
+    seen = CSR.from_scipy(sp.csr_matrix(dense.astype(np.float32)), device)
+    sampler = EpochSampler(seen, "interactions", 3, distribution)
+    users, items, negatives = sampler.epoch(stream(device, 6))
+    again = stream(device, 6)
+    order = torch.randperm(seen.nnz, generator=again, device=device)
+    assert torch.equal(users, seen.rows()[order])
+    assert torch.equal(items, seen.indices[order])
+    assert torch.equal(negatives, sampler.negatives.draw(users, 3, again))
 
 
 def test_the_same_stream_gives_the_same_samples(device):
