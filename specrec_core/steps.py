@@ -143,15 +143,16 @@ class RowSteps:
                     add_rows(table.grad, i, shrunk)
             elif self.l2 and self.l2_on == "whole":
                 add_whole(model, self.l2)
+            touched = [[i for of, i in ids if of == side] for side in (0, 1)]
             if lazy:
                 for side, table in enumerate((model.users, model.items)):
-                    touched = [i for of, i in ids if of == side]
-                    table.grad = sparse_rows(gradients[side], touched)
+                    table.grad = sparse_rows(gradients[side], touched[side])
             stepper.step()
-            for side, i in ids:
-                clear_rows(gradients[side], i)
             if dense is not None or self.l2_on == "whole":
                 gradients = [gradient.zero_() for gradient in gradients]
+            else:
+                for gradient, rows_of in zip(gradients, touched, strict=True):
+                    clear_rows(gradient, rows_of)
             value = value if dense is None else value + dense
             steps.append(value if of_model is None else value + of_model.detach())
         return torch.stack(steps, -1)
