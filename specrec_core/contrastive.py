@@ -18,6 +18,7 @@ from specrec_core.graph import NormalisedAdjacency
 from specrec_core.interactions import CSR
 from specrec_core.losses import info_nce, unit
 from specrec_core.models import LightGCN, gather
+from specrec_core.strengths import Strength, check, kept, placed, spread
 
 
 class Contrastive(LightGCN):
@@ -28,17 +29,26 @@ class Contrastive(LightGCN):
         train: CSR,
         dim: int,
         *,
-        contrast_weight: float,
-        contrast_temperature: float,
+        contrast_weight: Strength,
+        contrast_temperature: Strength,
         reduction: str,
         **of_lightgcn: Any,
     ) -> None:
         super().__init__(train, dim, **of_lightgcn)
-        between("contrast_weight", contrast_weight, 0.0, torch.inf, ends=False)
-        between("contrast_temperature", contrast_temperature, 0.0, torch.inf, ends=False)
+        check("contrast_weight", contrast_weight, len(self.seeds), ends=False)
+        check("contrast_temperature", contrast_temperature, len(self.seeds), ends=False)
         one_of("reduction", reduction, REDUCTIONS)
-        self.contrast_weight, self.contrast_temperature = contrast_weight, contrast_temperature
+        self.contrast_weight = placed(contrast_weight, train.device)
+        self.contrast_temperature = placed(contrast_temperature, train.device)
         self.reduction = reduction
+
+    def keep(self, replicas: Tensor) -> None:
+        super().keep(replicas)
+        self.contrast_weight = kept(self.contrast_weight, replicas)
+        self.contrast_temperature = kept(self.contrast_temperature, replicas)
+
+    def _weighted(self, total: Tensor) -> Tensor:
+        return total * spread(self.contrast_weight, total)
 
 
 class SGL(Contrastive):
@@ -55,7 +65,7 @@ class SGL(Contrastive):
     train, dim, further arguments
         As of `LightGCN`.
     contrast_weight, contrast_temperature
-        w and τ.
+        w and τ: numbers, or tensors with one value per replica.
     edge_dropout
         ρ, the share of edges that a view loses.
     reduction
@@ -67,8 +77,8 @@ class SGL(Contrastive):
         train: CSR,
         dim: int,
         *,
-        contrast_weight: float,
-        contrast_temperature: float,
+        contrast_weight: Strength,
+        contrast_temperature: Strength,
         edge_dropout: float,
         reduction: str = "mean",
         **of_lightgcn: Any,
@@ -104,7 +114,7 @@ class SGL(Contrastive):
             terms = info_nce(gather(one, nodes), other, nodes, self.contrast_temperature)
             total = total + (terms * counts).sum(-1)
         assert isinstance(total, Tensor)
-        return self.contrast_weight * (total if self.reduction == "sum" else total / batch)
+        return self._weighted(total if self.reduction == "sum" else total / batch)
 
 
 class XSimGCL(Contrastive):
@@ -120,7 +130,7 @@ class XSimGCL(Contrastive):
     train, dim, further arguments
         As of `LightGCN`.
     contrast_weight, contrast_temperature, perturbation, contrast_layer
-        w, τ, ε and l*, from 1 to ``layers``.
+        w, τ (numbers, or tensors with one value per replica), ε and l*, from 1 to ``layers``.
     reduction
         ``mean`` or ``sum`` over the distinct users and items.
     variant
@@ -133,8 +143,8 @@ class XSimGCL(Contrastive):
         train: CSR,
         dim: int,
         *,
-        contrast_weight: float,
-        contrast_temperature: float,
+        contrast_weight: Strength,
+        contrast_temperature: Strength,
         perturbation: float,
         contrast_layer: int,
         reduction: str = "mean",
@@ -198,7 +208,7 @@ class XSimGCL(Contrastive):
             total = total + (sums if self.reduction == "sum" else sums / counted.sum(-1))
         assert isinstance(total, Tensor)
         self._other_view = None  # it holds the graph of this step
-        return self.contrast_weight * total
+        return self._weighted(total)
 
 
 def thinned(train: CSR, dropout: float, streams: Sequence[torch.Generator]) -> CSR:

@@ -15,6 +15,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from specrec_core.strengths import Strength, spread
+
 
 def bpr(positive: Tensor, negative: Tensor) -> Tensor:
     """Bayesian personalised ranking: −mean ln σ(x_ui − x_uj) [rendle2009bpr].
@@ -187,7 +189,7 @@ def info_nce(
     anchors: Tensor,
     keys: Tensor,
     which: Tensor,
-    temperature: float,
+    temperature: Strength,
     among: Tensor | None = None,
 ) -> Tensor:
     """Contrastive loss of each anchor [oord2018representation].
@@ -200,7 +202,7 @@ def info_nce(
     ``among (*, n)`` truth values → ``(*, B)``. The norm of its gradient by a unit row is at most
     2 / τ.
     """
-    anchors, keys = unit(anchors) / temperature, unit(keys)
+    anchors, keys = unit(anchors) / spread(temperature, anchors), unit(keys)
     logits = anchors @ keys.mT
     # Not picked from the logits: that would cost another pass over them in the backward.
     own = (anchors * keys.take_along_dim(which.unsqueeze(-1), -2)).sum(-1)

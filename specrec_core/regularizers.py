@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
@@ -29,11 +29,9 @@ from specrec_core.arguments import PENALTIES, TRANSFORMS, check_regularizer, one
 from specrec_core.cooccurrence import CoOccurrence, transposed
 from specrec_core.interactions import CSR
 from specrec_core.losses import Objective, unit
+from specrec_core.strengths import Strength, check, kept, placed, spread
 
-Strength = float | Tensor
-"""A number, or a tensor ``(*,)`` with one value per replica."""
-
-PER_REPLICA = ("strength", "temperature", "temperature_unrelated")
+PER_REPLICA = ("strength", "temperature", "temperature_unrelated", "shrink")
 
 
 def directspec(rows: Tensor, strength: Strength) -> Tensor:
@@ -44,7 +42,7 @@ def directspec(rows: Tensor, strength: Strength) -> Tensor:
     Shapes: ``rows (*, B, d)`` → ``(*, B, d)``.
     """
     _check_rows(rows)
-    return rows - _spread(strength, rows) * (rows @ (rows.mT @ rows))
+    return rows - spread(strength, rows) * (rows @ (rows.mT @ rows))
 
 
 def directspec_plus(
@@ -79,7 +77,7 @@ def directspec_plus(
     """
     _check_rows(rows, 1 if self_similarity else 2)
     similarity = rows @ rows.mT
-    logits = _spread(temperature, rows) * similarity
+    logits = spread(temperature, rows) * similarity
     if (related is None) != (temperature_unrelated is None):
         raise ValueError(
             f"related is {'None' if related is None else 'given'} and temperature_unrelated is "
@@ -91,10 +89,10 @@ def directspec_plus(
                 f"related has shape {tuple(related.shape)} and dtype {related.dtype}: expected "
                 f"{tuple(similarity.shape)} of torch.bool"
             )
-        logits = torch.where(related, logits, _spread(temperature_unrelated, rows) * similarity)
+        logits = torch.where(related, logits, spread(temperature_unrelated, rows) * similarity)
     if not self_similarity:
         logits = logits.masked_fill(_diagonal(rows), -math.inf)
-    return rows - _spread(strength, rows) * (torch.softmax(logits, -1) @ rows)
+    return rows - spread(strength, rows) * (torch.softmax(logits, -1) @ rows)
 
 
 def shrink(rows: Tensor, scale: Strength, *, variant: str = "official") -> Tensor:
@@ -108,8 +106,8 @@ def shrink(rows: Tensor, scale: Strength, *, variant: str = "official") -> Tenso
     one_of("variant", variant, ("official", "unit"))
     _check_rows(rows)
     if variant == "unit":
-        return _spread(scale, rows) * unit(rows)
-    return _spread(scale, rows) * torch.linalg.vector_norm(rows, dim=-1, keepdim=True) * rows
+        return spread(scale, rows) * unit(rows)
+    return spread(scale, rows) * torch.linalg.vector_norm(rows, dim=-1, keepdim=True) * rows
 
 
 def uniformity(rows: Tensor, temperature: Strength = 2.0, *, variant: str = "pairs") -> Tensor:
@@ -125,7 +123,7 @@ def uniformity(rows: Tensor, temperature: Strength = 2.0, *, variant: str = "pai
     one_of("variant", variant, ("pairs", "rows"))
     _check_rows(rows, 2)
     h, size = unit(rows), rows.shape[-2]
-    exponents = _spread(temperature, rows) * (2 * (h @ h.mT) - 2)
+    exponents = spread(temperature, rows) * (2 * (h @ h.mT) - 2)
     if variant == "rows":
         return exponents.logsumexp(-1).mean(-1) - math.log(size)
     exponents = exponents.masked_fill(_diagonal(rows), -math.inf)
@@ -219,13 +217,14 @@ class Regularizer:
         ``log_determinant`` (mean of both sides), ``barlow_twins``, ``spectral_contrastive`` (of
         the pair; they are the part of these objectives that balances); or ``spectral_norm`` of all
         scores, which `specrec_core.steps` adds.
-    strength, temperature, temperature_unrelated
+    strength, temperature, temperature_unrelated, shrink
         Numbers, or tensors with one value per replica. The temperatures are τ (or τ₀ and τ₁ of
         pairs that do and do not co-occur in train) of ``directspec+``, and t of ``uniformity``.
     self_similarity
         Of ``directspec+``.
-    shrink, shrink_variant
-        Scale and variant of `shrink`; 0 leaves rows as they are.
+    shrink_variant
+        ``shrink`` and this are scale and variant of `shrink`; 0, of all replicas, leaves rows as
+        they are.
     spectral_variant, power_steps, detach_start
         Of `specrec_core.spectral_norm.spectral_norm_penalty`.
 
@@ -241,7 +240,7 @@ class Regularizer:
     temperature_unrelated: Strength | None = None
     self_similarity: bool = True
     normalised: bool = False
-    shrink: float = 0.0
+    shrink: Strength = 0.0
     shrink_variant: str = "official"
     related: tuple[CoOccurrence, CoOccurrence] | None = None
     spectral_variant: str = "paper"
@@ -249,29 +248,35 @@ class Regularizer:
     detach_start: bool = False
 
     def __post_init__(self) -> None:
-        settings = SimpleNamespace(**vars(self))
         for name in PER_REPLICA:
             value = getattr(self, name)
-            if isinstance(value, Tensor):
-                if not (value.isfinite() & (value >= 0)).all():
-                    raise ValueError(f"{name} is {value.tolist()}: expected numbers from 0")
-                setattr(settings, name, 1.0)  # in range: what is left to check is the rest
-        check_regularizer(settings)
+            if isinstance(value, Tensor):  # a shrink of 0 is none, and so of all replicas or none
+                check(name, value, ends=name != "shrink")
+        check_regularizer(self.in_numbers())
+
+    def in_numbers(self) -> SimpleNamespace:
+        """The settings with a number for each tensor: for the checks of what goes together."""
+        settings = SimpleNamespace(**vars(self))
+        for name in PER_REPLICA:
+            if isinstance(getattr(self, name), Tensor):
+                setattr(settings, name, 1.0)  # in range, and not 0
+        return settings
 
     def on(self, train: CSR) -> Regularizer:
-        """The same with the co-occurrences of users and of items in ``train``, where needed."""
+        """The same on the device of ``train``, with its co-occurrences where they are needed."""
+        there = self._with(lambda value: placed(value, train.device))
         if self.temperature_unrelated is None:
-            return self
+            return there
         both = CoOccurrence(train), CoOccurrence(transposed(train))
-        return dataclasses.replace(self, related=both)
+        return dataclasses.replace(there, related=both)
 
     def keep(self, replicas: Tensor) -> Regularizer:
         """The same for the replicas at these positions alone."""
-        changes: dict[str, Any] = {}
-        for name in PER_REPLICA:
-            value = getattr(self, name)
-            if isinstance(value, Tensor) and value.dim():
-                changes[name] = value[replicas.to(value.device)]
+        return self._with(lambda value: kept(value, replicas))
+
+    def _with(self, change: Callable[[Strength], Strength]) -> Regularizer:
+        values = {name: getattr(self, name) for name in PER_REPLICA}
+        changes: dict[str, Any] = {k: change(v) for k, v in values.items() if isinstance(v, Tensor)}
         return dataclasses.replace(self, **changes)
 
     def loss(self, objective: Objective, rows: Sequence[Tensor], ids: Sequence[Tensor]) -> Tensor:
@@ -282,13 +287,11 @@ class Regularizer:
         u, p, n = (unit(x) for x in rows) if self.normalised else rows
         if self.regularizer in TRANSFORMS:
             u, p = self._transform(u, 0, ids[0]), self._transform(p, 1, ids[1])
-        if self.shrink:
+        if isinstance(self.shrink, Tensor) or self.shrink:
             u, p = (shrink(x, self.shrink, variant=self.shrink_variant) for x in (u, p))
         value = objective(u, p, n)
         if self.regularizer in PENALTIES:
-            strength = self.strength
-            strength = strength.to(value) if isinstance(strength, Tensor) else strength
-            value = value + strength * self._penalty(u, p)
+            value = value + self._penalty(u, p) * spread(self.strength, value)
         return value
 
     def _transform(self, rows: Tensor, side: int, ids: Tensor) -> Tensor:
@@ -317,11 +320,6 @@ class Regularizer:
         else:
             sides = [log_determinant(x) for x in (users, items)]
         return (sides[0] + sides[1]) / 2
-
-
-def _spread(value: Strength, rows: Tensor) -> Strength:
-    """A value per replica, shaped to multiply ``rows (*, B, ·)``, in their precision and place."""
-    return value.to(rows)[..., None, None] if isinstance(value, Tensor) else value
 
 
 def _check_rows(rows: Tensor, least: int = 1) -> None:

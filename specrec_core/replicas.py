@@ -9,10 +9,42 @@ from torch import Tensor
 
 from specrec_core.arguments import OPTIMIZERS, one_of
 from specrec_core.models import MF
+from specrec_core.strengths import Strength, listed
 
 
-def optimizer_of(name: str, model: MF, learning_rate: float) -> torch.optim.Optimizer:
-    """An optimiser over all parameters of a model.
+class Apart:
+    """An optimiser for each replica, with a rate of its own, on its part of the same tables."""
+
+    def __init__(self, name: str, model: MF, rates: Sequence[float]) -> None:
+        self.tables = list(model.parameters())
+        self.own = [[table.detach()[r] for table in self.tables] for r in range(len(rates))]
+        self.each = [_made(name, own, rate) for own, rate in zip(self.own, rates, strict=True)]
+
+    def step(self) -> None:
+        for r, (own, optimizer) in enumerate(zip(self.own, self.each, strict=True)):
+            for part, table in zip(own, self.tables, strict=True):
+                part.grad = None if table.grad is None else table.grad[r]
+            optimizer.step()
+
+
+Stepper = torch.optim.Optimizer | Apart
+
+
+def of_rows_alone(stepper: Stepper) -> bool:
+    """Whether it takes sparse gradients, of the rows that a batch touches."""
+    one = stepper.each[0] if isinstance(stepper, Apart) else stepper
+    return isinstance(one, torch.optim.SparseAdam)
+
+
+def set_rate(stepper: Stepper, rate: Strength) -> None:
+    """The learning rate from now on: a number, or one for each replica where they are `Apart`."""
+    each = stepper.each if isinstance(stepper, Apart) else [stepper]
+    for one, value in zip(each, listed(rate, len(each)), strict=True):
+        one.param_groups[0]["lr"] = value
+
+
+def optimizer_of(name: str, model: MF, learning_rate: Strength) -> Stepper:
+    """An optimiser over all parameters of a model; one for each replica where rates are tensors.
 
     ``adam``; ``adamw``, with a decay of 0.01 [loshchilov2019decoupled]; ``sgd``, plain gradient
     descent; ``momentum``, the same with a momentum of 0.9. ``lazy_adam`` leaves alone the rows that
@@ -20,45 +52,61 @@ def optimizer_of(name: str, model: MF, learning_rate: float) -> torch.optim.Opti
     whose steps cost what a batch holds and not what the tables hold.
     """
     one_of("optimizer", name, OPTIMIZERS)
-    parameters = model.parameters()
+    if isinstance(learning_rate, Tensor):
+        return Apart(name, model, listed(learning_rate, len(model.seeds)))
+    return _made(name, list(model.parameters()), learning_rate)
+
+
+def _made(name: str, parameters: list[Tensor], rate: float) -> torch.optim.Optimizer:
     if name == "adam":
-        return torch.optim.Adam(parameters, lr=learning_rate, fused=True)
+        return torch.optim.Adam(parameters, lr=rate, fused=True)
     if name == "adamw":
-        return torch.optim.AdamW(parameters, lr=learning_rate, weight_decay=0.01, fused=True)
+        return torch.optim.AdamW(parameters, lr=rate, weight_decay=0.01, fused=True)
     if name == "lazy_adam":
-        return torch.optim.SparseAdam(parameters, lr=learning_rate)
+        return torch.optim.SparseAdam(parameters, lr=rate)
     momentum = 0.9 if name == "momentum" else 0.0
-    return torch.optim.SGD(parameters, lr=learning_rate, momentum=momentum)
+    return torch.optim.SGD(parameters, lr=rate, momentum=momentum)
 
 
-def carry_state(old: torch.optim.Optimizer, new: torch.optim.Optimizer, replicas: Tensor) -> None:
+def carry_state(old: Stepper, new: Stepper, replicas: Tensor) -> None:
     """Give ``new`` the part of ``old``'s state that belongs to the replicas that go on."""
+    if isinstance(old, Apart) and isinstance(new, Apart):
+        for now, r in enumerate(replicas.tolist()):
+            for before, after in zip(old.own[r], new.own[now], strict=True):
+                new.each[now].state[after] = old.each[r].state[before]
+        return
+    assert isinstance(old, torch.optim.Optimizer) and isinstance(new, torch.optim.Optimizer)
     pairs = zip(old.param_groups[0]["params"], new.param_groups[0]["params"], strict=True)
     for before, after in pairs:
         new.state[after] = {
-            key: value[replicas] if value.dim() == before.dim() else value
+            key: value[replicas] if torch.is_tensor(value) and value.dim() else value
             for key, value in old.state[before].items()
         }
 
 
-def check_finite(losses_of: Tensor, model: MF, epoch: int, learning_rate: float) -> None:
+def check_finite(losses_of: Tensor, model: MF, epoch: int, learning_rate: Strength) -> None:
     """FloatingPointError that names replica and step, unless losses and tables are finite."""
-    remedy = f"lower learning_rate (it is {learning_rate:g}) or raise l2"
+    rates = listed(learning_rate, len(model.seeds))
+
+    def remedy(replica: int) -> str:
+        return f"lower learning_rate (it is {rates[replica]:g}) or raise l2"
+
     bad = ~torch.isfinite(losses_of)
     if bad.any():
         replica, step = torch.nonzero(bad)[0].tolist()
         raise FloatingPointError(
             f"the replica of seed {model.seeds[replica]} diverged: its loss is "
             f"{losses_of[replica, step].item()} at epoch {epoch}, step {step + 1} of "
-            f"{losses_of.shape[1]}; {remedy}"
+            f"{losses_of.shape[1]}; {remedy(replica)}"
         )
     for name, table in model.named_parameters():
         whole_table = torch.isfinite(table).flatten(1).all(1)
         if not whole_table.all():
-            seed = model.seeds[int((~whole_table).nonzero()[0])]
+            replica = int((~whole_table).nonzero()[0])
             raise FloatingPointError(
-                f"the replica of seed {seed} diverged: its table of {name} is not finite after "
-                f"the last step, {losses_of.shape[1]}, of epoch {epoch}; {remedy}"
+                f"the replica of seed {model.seeds[replica]} diverged: its table of {name} is not "
+                f"finite after the last step, {losses_of.shape[1]}, of epoch {epoch}; "
+                f"{remedy(replica)}"
             )
 
 

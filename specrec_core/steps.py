@@ -21,8 +21,10 @@ from specrec_core.interactions import CSR
 from specrec_core.models import MF, add_rows, clear_rows, gather, generator, sparse_rows
 from specrec_core.ranking import entries
 from specrec_core.regularizers import Regularizer
+from specrec_core.replicas import Stepper, of_rows_alone
 from specrec_core.sampling import EpochSampler, Negatives
 from specrec_core.spectral_norm import penalty_of_scores, spectral_norm_penalty
+from specrec_core.strengths import Strength, kept, positive, spread
 
 
 @dataclass(eq=False)
@@ -39,12 +41,13 @@ class Objective:
     regularizer: Regularizer
     debias: Debiasing
     reduction: str = "mean"
-    row_l2: float = 0.0
+    row_l2: Strength = 0.0
     drop: losses.SampleDrop | None = None
 
     def keep(self, replicas: Tensor) -> None:
         """Go on for the replicas at these positions alone."""
         self.regularizer = self.regularizer.keep(replicas)
+        self.row_l2 = kept(self.row_l2, replicas)
 
     def of_rows(self, model: MF, rows: Sequence[Tensor], ids: Sequence[Tensor]) -> Tensor:
         """``(R,)`` of gathered embeddings u, p, n and their ids."""
@@ -56,7 +59,9 @@ class Objective:
             else:
                 value = self.debias.loss(self.loss, model, Batch.of_rows((u, p, n), ids))
             value = value * scale if scale != 1 else value
-            return value + (self.row_l2 * losses.l2(u, p, n) if self.row_l2 else 0.0)
+            if isinstance(self.row_l2, Tensor) or self.row_l2:
+                return value + losses.l2(u, p, n) * spread(self.row_l2, value)
+            return value
 
         return self.regularizer.loss(objective, rows, ids)
 
@@ -89,11 +94,10 @@ class Objective:
         return value
 
     def _strong(self, penalty: Tensor) -> Tensor:
-        strength = self.regularizer.strength
-        return penalty * (strength.to(penalty) if isinstance(strength, Tensor) else strength)
+        return penalty * spread(self.regularizer.strength, penalty)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class RowSteps:
     """An epoch of batches of positives, each with its negatives, all replicas at once."""
 
@@ -101,12 +105,15 @@ class RowSteps:
     objective: Objective
     batch_size: int
     drop_last: bool = False
-    l2: float = 0.0
+    l2: Strength = 0.0
     l2_on: str = "tables"
 
-    def __call__(
-        self, model: MF, stepper: torch.optim.Optimizer, streams: Sequence[torch.Generator]
-    ) -> Tensor:
+    def keep(self, replicas: Tensor) -> None:
+        """Go on for the replicas at these positions alone."""
+        self.objective.keep(replicas)
+        self.l2 = kept(self.l2, replicas)
+
+    def __call__(self, model: MF, stepper: Stepper, streams: Sequence[torch.Generator]) -> Tensor:
         """One pass over the samples; the loss of each replica at each step, ``(R, steps)``."""
         model.new_epoch(streams)
         drawn = [self.sampler.epoch(stream) for stream in streams]
@@ -114,7 +121,7 @@ class RowSteps:
         # One gradient for each table, kept from step to step: only rows of the batch are touched.
         gradients = [torch.zeros_like(table) for table in (model.users, model.items)]
         own = [*model.network(), *self.objective.debias.own(model)]
-        lazy = isinstance(stepper, torch.optim.SparseAdam)
+        lazy, penalised = of_rows_alone(stepper), positive(self.l2)
         steps = []
         samples = users.shape[1] - (users.shape[1] % self.batch_size if self.drop_last else 0)
         for start in range(0, samples, self.batch_size):
@@ -124,7 +131,7 @@ class RowSteps:
             rows = [gather(final[side].detach(), i).requires_grad_() for side, i in ids]
             value = self.objective.of_rows(model, rows, [i for _, i in ids])
             found = torch.autograd.grad(value.sum(), [*rows, *own], materialize_grads=True)
-            of_rows = self.l2 > 0 and self.l2_on in ("tables", "norms")
+            of_rows = penalised and self.l2_on in ("tables", "norms")
             own_rows = of_rows and final[0] is model.users and final[1] is model.items
             for (side, i), gradient, row in zip(ids, found[:3], rows, strict=True):
                 if own_rows:  # the rows are those of the tables: one pass for both
@@ -141,7 +148,7 @@ class RowSteps:
                     table = (model.users, model.items)[side]
                     shrunk = self._shrink(gather(table.detach(), i), rows[0].shape[-2])
                     add_rows(table.grad, i, shrunk)
-            elif self.l2 and self.l2_on == "whole":
+            elif penalised and self.l2_on == "whole":
                 add_whole(model, self.l2)
             touched = [[i for of, i in ids if of == side] for side in (0, 1)]
             if lazy:
@@ -160,9 +167,9 @@ class RowSteps:
     def _shrink(self, rows: Tensor, batch: int) -> Tensor:
         """The gradient of `losses.l2` or `losses.norms` by rows of a table, ``(R, *, d)``."""
         if self.l2_on == "tables":
-            return rows * (self.l2 / batch)
+            return rows * spread(self.l2 / batch, rows)
         norms = torch.linalg.vector_norm(rows.flatten(1), dim=-1).clamp_min(1e-30)
-        return rows * (self.l2 / batch / norms).view(-1, *[1] * (rows.dim() - 1))
+        return rows * spread(spread(self.l2 / batch, norms) / norms, rows)
 
     def _add_tables(self, final: Sequence[Tensor], gradients: Sequence[Tensor]) -> Tensor | None:
         """Add the gradient of penalties of whole tables; their value, or None."""
@@ -194,7 +201,7 @@ def user_chunks(train: CSR, size: int) -> list[Chunk]:
     return [chunk for chunk in chunks if len(chunk.rows)]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class ChunkSteps:
     """An epoch of chunks of users, each with all positives and fresh negatives for each.
 
@@ -206,14 +213,17 @@ class ChunkSteps:
     negatives: Negatives
     count: int
     objective: Objective
-    l2: float = 0.0
+    l2: Strength = 0.0
 
-    def __call__(
-        self, model: MF, stepper: torch.optim.Optimizer, streams: Sequence[torch.Generator]
-    ) -> Tensor:
+    def keep(self, replicas: Tensor) -> None:
+        """Go on for the replicas at these positions alone."""
+        self.objective.keep(replicas)
+        self.l2 = kept(self.l2, replicas)
+
+    def __call__(self, model: MF, stepper: Stepper, streams: Sequence[torch.Generator]) -> Tensor:
         """One pass over the users; the loss of each replica at each step, ``(R, steps)``."""
         model.new_epoch(streams)
-        own = self.objective.debias.own(model)
+        own, penalised = self.objective.debias.own(model), positive(self.l2)
         steps = []
         for chunk in self.chunks:
             pair_users = chunk.users[chunk.rows]
@@ -234,7 +244,7 @@ class ChunkSteps:
             model.pull_back(final, found[:2], of_model)
             for parameter, gradient in zip(own, found[2:], strict=True):
                 parameter.grad = gradient
-            if self.l2:
+            if penalised:
                 add_whole(model, self.l2)
             stepper.step()
             value = value if of_model is None else value + of_model
@@ -242,11 +252,14 @@ class ChunkSteps:
         return torch.stack(steps, -1)
 
 
-def add_whole(model: MF, l2: float) -> None:
+def add_whole(model: MF, l2: Strength) -> None:
     """Add the gradient of ``l2``/2 times the squared norm of both tables, all rows of them."""
     for table in (model.users, model.items):
         assert table.grad is not None
-        table.grad.add_(table.detach(), alpha=l2)
+        if isinstance(l2, Tensor):
+            table.grad.addcmul_(table.detach(), torch.as_tensor(spread(l2, table)))
+        else:
+            table.grad.add_(table.detach(), alpha=l2)
 
 
 def _picked(

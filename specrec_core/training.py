@@ -41,10 +41,11 @@ from specrec_core.models import MF, generator
 from specrec_core.progress import bar
 from specrec_core.ranking import recommend
 from specrec_core.regularizers import Regularizer
-from specrec_core.replicas import carry_state, check_finite, optimizer_of, restore
+from specrec_core.replicas import carry_state, check_finite, optimizer_of, restore, set_rate
 from specrec_core.sampled_evaluation import SampledEvaluation
 from specrec_core.sampling import EpochSampler, Negatives
 from specrec_core.steps import ChunkSteps, Objective, RowSteps, user_chunks
+from specrec_core.strengths import Strength, check, kept, listed, placed
 
 Callback = Callable[[int, MF], Mapping[str, Tensor]]
 """``callback(epoch, model)`` after each evaluation: named values ``(R,)``, kept in the history."""
@@ -132,9 +133,9 @@ def fit(
     regularizer: Regularizer | None = None,
     debias: Debiasing | None = None,
     optimizer: str = "adam",
-    learning_rate: float = 1e-3,
+    learning_rate: Strength = 1e-3,
     decay: float = 1.0,
-    l2: float = 0.0,
+    l2: Strength = 0.0,
     l2_on: str = "tables",
     drop: float = 0.0,
     drop_ramp: int | None = None,
@@ -158,6 +159,9 @@ def fit(
     Each epoch draws every replica's samples at once, on the device of the model; an epoch by
     users (``positives="users"``) draws as many positives as there are training interactions, and
     one by ``user chunks`` takes each interaction once, ``batch_size`` users at a time.
+    ``learning_rate``, ``l2`` and the strengths, temperatures and ``shrink`` of the regularizer are
+    numbers, or tensors ``(R,)`` with one for each replica; a rate for each replica is Adam or
+    descent for each, on its part of the tables.
     Parameters are those of `specrec_core.records.Experiment`; of the regularizer and of the method
     against popularity bias, together: the latter's own parameters are added to the model. With
     ``select="last"`` there is no validation: replicas run all epochs and keep the last.
@@ -184,9 +188,10 @@ def fit(
     counts = {"batch_size": batch_size, "epochs": epochs, "negatives": negatives}
     for name, value in {**counts, "evaluate_every": evaluate_every, "patience": patience}.items():
         whole(name, value, 1)
-    between("learning_rate", learning_rate, 0.0, math.inf, ends=False)
+    check("learning_rate", learning_rate, len(model.seeds), ends=False)
     between("decay", decay, 0.0, math.inf, ends=False)
-    between("l2", l2, 0.0, math.inf)
+    check("l2", l2, len(model.seeds))
+    learning_rate, l2 = (placed(value, model.users.device) for value in (learning_rate, l2))
     one_of("l2_on", l2_on, L2_ON)
     one_of("reduction", reduction, REDUCTIONS)
     check_drop(drop, drop_ramp, loss, reduction)
@@ -208,12 +213,14 @@ def fit(
     device = model.users.device
     train, truth = data.csr("train", device), data.csr(split, device)
     balance, correct = (regularizer or Regularizer()).on(train), (debias or Debiasing()).on(train)
-    check_transform(balance, loss)
-    check_combination(balance, loss, positives, correct.name, l2, l2_on, drop_last, drop)
+    checked = balance.in_numbers()
+    check_transform(checked, loss)
+    most_l2 = max(listed(l2, len(model.seeds)))
+    check_combination(checked, loss, positives, correct.name, most_l2, l2_on, drop_last, drop)
     plain = type(model) is MF and positives != "user chunks" and correct.name == "none"
-    check_lazy(optimizer, plain, l2, l2_on, balance.regularizer == "spectral_norm")
+    check_lazy(optimizer, plain, most_l2, l2_on, balance.regularizer == "spectral_norm")
     if not model.inner_product:
-        check_network(balance, loss, positives, correct.name)
+        check_network(checked, loss, positives, correct.name)
     correct.prepare(model)
     row_l2 = l2 if l2_on == "rows" else 0.0
     dropped = SampleDrop(drop, drop_ramp) if drop and drop_ramp else None
@@ -236,11 +243,12 @@ def fit(
     since_best = [0] * len(seeds)
     active = list(range(len(seeds)))
     streams = [generator(seed, "samples", device) for seed in seeds]
-    stepper = optimizer_of(optimizer, model, learning_rate)
+    rate = learning_rate
+    stepper = optimizer_of(optimizer, model, rate)
 
     def look(epoch: int, mean_loss: Tensor) -> None:
         """Evaluate, remember the best tables, and drop the replicas that are to stop."""
-        nonlocal active, streams, stepper
+        nonlocal active, streams, stepper, rate
         if sampled is None:
             score = evaluate(correct.scorer(model), truth, train, k=(cut,)).mean
         else:
@@ -261,12 +269,13 @@ def fit(
                 }
         going = [position for position, r in enumerate(active) if since_best[r] < patience]
         if 0 < len(going) < len(active):
-            kept = torch.tensor(going, device=device)
-            model.keep(kept)
-            objective.keep(kept)
+            going_on = torch.tensor(going, device=device)
+            model.keep(going_on)
+            epoch_of.keep(going_on)
             before = stepper
-            stepper = optimizer_of(optimizer, model, learning_rate)
-            carry_state(before, stepper, kept)
+            rate = kept(rate, going_on)
+            stepper = optimizer_of(optimizer, model, rate)
+            carry_state(before, stepper, going_on)
             streams = [streams[position] for position in going]
         active = [active[position] for position in going]
 
@@ -276,9 +285,9 @@ def fit(
     with bar(range(1, epochs + 1), title, progress) as steps:
         for epoch in steps:
             trained = list(active)
-            stepper.param_groups[0]["lr"] = learning_rate * decay ** (epoch - 1)
+            set_rate(stepper, rate * decay ** (epoch - 1))
             step_losses = epoch_of(model, stepper, streams)
-            check_finite(step_losses, model, epoch, learning_rate)
+            check_finite(step_losses, model, epoch, rate)
             if epoch % evaluate_every == 0 or epoch == epochs:
                 look(epoch, step_losses.mean(-1))
                 steps.set_postfix_str(f"{metric} {max(best_value):.4f}, {len(active)} training")
