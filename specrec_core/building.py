@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from specrec_core import datasets, noise, splitting
@@ -12,6 +12,7 @@ from specrec_core.interactions import Interactions
 from specrec_core.models import MF, LightGCN
 from specrec_core.neural import MultiLightGCN, MultiMF, NeuMF
 from specrec_core.records import Experiment
+from specrec_core.strengths import Strength
 
 
 def interactions(experiment: Experiment) -> Interactions:
@@ -37,9 +38,18 @@ def interactions(experiment: Experiment) -> Interactions:
     return data
 
 
-def build(experiment: Experiment, data: Interactions, seeds: Sequence[int], device: Any) -> MF:
-    """The untrained model of an experiment, one replica per seed."""
-    e = experiment
+def build(
+    experiment: Experiment,
+    data: Interactions,
+    seeds: Sequence[int],
+    device: Any,
+    varied: Mapping[str, Strength] | None = None,
+) -> MF:
+    """The untrained model of an experiment, one replica per seed.
+
+    What is ``varied`` takes the place of the experiment's own settings.
+    """
+    e, varied = experiment, varied or {}
     tables: dict[str, Any] = {"seeds": seeds, "init": e.init, "init_std": e.init_std}
     sets: dict[str, Any] = {"sets": e.sets, "width": e.width}
     if e.layers == 0:
@@ -53,8 +63,8 @@ def build(experiment: Experiment, data: Interactions, seeds: Sequence[int], devi
     graph = data.csr("train", device)
     tables |= {"layers": e.layers, "propagation": e.propagation}
     contrast: dict[str, Any] = {
-        "contrast_weight": e.contrast_weight,
-        "contrast_temperature": e.contrast_temperature,
+        "contrast_weight": varied.get("contrast_weight", e.contrast_weight),
+        "contrast_temperature": varied.get("contrast_temperature", e.contrast_temperature),
         "reduction": e.reduction,
     }
     if e.model == "sgl":

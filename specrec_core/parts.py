@@ -17,9 +17,27 @@ from typing import Any
 
 from specrec_core import records
 from specrec_core.records import Experiment, Record
-from specrec_core.studies import Study
+from specrec_core.studies import Study, digest
 
 Work = Experiment | Study
+
+VARIED = (
+    "learning_rate", "l2", "strength", "temperature", "temperature_unrelated", "shrink",
+    "contrast_weight", "contrast_temperature",
+)  # fmt: skip
+"""Settings that replicas of one model may have of their own."""
+
+
+def kind(experiment: Experiment) -> str:
+    """What experiments have in common that can train as replicas of one model.
+
+    All but their seeds and the values of `VARIED`; of these, whether they are there and above 0.
+    """
+    form = experiment.with_(seeds=(0,)).definition()
+    for name in VARIED:
+        value = getattr(experiment, name)
+        form[name] = None if value is None else value > 0
+    return digest(form)
 
 
 def seeds_of(whole: Work) -> list[Work]:

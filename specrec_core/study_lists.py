@@ -11,7 +11,7 @@ import json
 
 import torch
 
-from specrec_core import datasets, experiments
+from specrec_core import datasets, running
 from specrec_core.building import build
 from specrec_core.evaluation import evaluate, popularity_groups
 from specrec_core.item_metrics import head_and_tail
@@ -37,7 +37,7 @@ def described(*, dataset: str, seed: int, progress: bool, protocol: str) -> Meas
     )
     e = Experiment(dataset=dataset, version=data.version, seeds=(seed,), **settings)
     model = build(e, data, e.seeds, "cpu")
-    experiments.train(e, data, model, progress=progress)
+    running.train(e, data, model, progress=progress)
     truth, seen = data.csr("test"), data.csr("train+validation")
     score, counts = model.scorer(), torch.as_tensor(data.item_popularity)
     found = evaluate(score, truth, seen, k=(K,), item_groups=popularity_groups(counts)).mean

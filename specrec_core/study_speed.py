@@ -14,7 +14,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from specrec_core import datasets, experiments
+from specrec_core import datasets, running
 from specrec_core.building import build
 from specrec_core.records import Experiment
 from specrec_core.spectral_norm import exact_spectral_norm, spectral_norm_penalty
@@ -104,6 +104,6 @@ def _processor_seconds(work: Callable[[], object]) -> float:
 def _spent(e: Experiment, data: datasets.Interactions) -> tuple[float, float]:
     model = build(e, data, e.seeds, "cpu")
     started = time.process_time(), time.perf_counter()
-    history: History = experiments.train(e, data, model, progress=False)
+    history: History = running.train(e, data, model, progress=False)
     assert history.epochs_run[0] == e.epochs
     return time.process_time() - started[0], time.perf_counter() - started[1]

@@ -1,0 +1,63 @@
+"""Experiments that differ in settings alone train as replicas, and leave their own records."""
+
+import numpy as np
+import pytest
+
+from specrec_core import catalogue, experiments, parts
+from specrec_core.records import Experiment
+
+GRID = Experiment(
+    dataset="synthetic", version=catalogue.SYNTHETIC, dim=4, epochs=8, seeds=(0, 1), patience=1,
+    learning_rate=0.1, l2=1e-3, batch_size=2048, evaluate_every=2,
+)  # fmt: skip
+SGL = GRID.with_(
+    model="sgl", layers=2, reduction="sum", edge_dropout=0.2, contrast_weight=0.1,
+    contrast_temperature=0.5,
+)  # fmt: skip
+BALANCED = GRID.with_(
+    loss="logistic_alignment", regularizer="directspec+", normalised=True, batch_size=512,
+    strength=0.5, temperature=2.0, temperature_unrelated=1.0, shrink=0.5,
+)  # fmt: skip
+GROUPS = {
+    "rates": [GRID, GRID.with_(learning_rate=0.3, seeds=(0,)), GRID.with_(l2=0.1, seeds=(7,))],
+    "contrasts": [SGL, SGL.with_(contrast_weight=0.5), SGL.with_(contrast_temperature=0.2)],
+    "balance": [
+        BALANCED,
+        BALANCED.with_(strength=1.0, temperature=3.0, seeds=(1,)),
+        BALANCED.with_(temperature_unrelated=4.0, shrink=1.0, seeds=(1,)),
+    ],
+}
+
+
+@pytest.mark.parametrize("group", list(GROUPS))
+def test_a_group_leaves_the_records_of_its_experiments(group, device):
+    wholes = GROUPS[group]
+    found = experiments.run_together(wholes, device=device, together=10, progress=False)
+    assert [record.experiment for record in found] == wholes
+    alone = [experiments.run(e, device=device, together=1, progress=False) for e in wholes]
+    assert len({tuple(record.epochs_run) for record in alone}) > 1, "all stop at once: a weak test"
+    for one, other in zip(found, alone, strict=True):
+        assert one.selected_epoch == other.selected_epoch
+        assert one.epochs_run == other.epochs_run
+        assert one.metrics.keys() == other.metrics.keys()
+        for name, values in other.metrics.items():
+            np.testing.assert_allclose(one.metrics[name], values, rtol=1e-3, atol=1e-4)
+        assert one.data == other.data
+
+
+def test_what_can_train_together_is_of_one_kind():
+    same = {parts.kind(e) for e in GROUPS["rates"] + [GRID.with_(seeds=(3, 4))]}
+    assert len(same) == 1
+    for change in (
+        {"dim": 8},
+        {"epochs": 31},
+        {"l2": 0.0},
+        {"noise": 0.1},
+        {"loss": "bce"},
+        {"model": "lightgcn", "layers": 1},
+        {"regularizer": "spectral_norm", "strength": 0.1},
+    ):
+        other = GRID.with_(**change)
+        assert parts.kind(other) not in same, change
+        with pytest.raises(ValueError, match="differ in more than seeds"):
+            experiments.run_together([GRID, other])
