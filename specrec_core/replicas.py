@@ -32,13 +32,16 @@ def optimizer_of(name: str, model: MF, learning_rate: float) -> torch.optim.Opti
 
 
 def carry_state(old: torch.optim.Optimizer, new: torch.optim.Optimizer, replicas: Tensor) -> None:
-    """Give ``new`` the part of ``old``'s state that belongs to the replicas that go on."""
+    """Give ``new`` the part of ``old``'s state that belongs to the replicas that go on.
+
+    What is not shaped like its table, such as a number of steps, belongs to all of them.
+    """
     pairs = zip(old.param_groups[0]["params"], new.param_groups[0]["params"], strict=True)
     for before, after in pairs:
-        new.state[after] = {
-            key: value[replicas] if value.dim() == before.dim() else value
-            for key, value in old.state[before].items()
-        }
+        kept = new.state[after]
+        for key, value in old.state[before].items():
+            of_replicas = isinstance(value, Tensor) and value.dim() == before.dim()
+            kept[key] = value[replicas] if of_replicas else value
 
 
 def check_finite(losses_of: Tensor, model: MF, epoch: int, learning_rate: float) -> None:
