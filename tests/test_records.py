@@ -260,17 +260,22 @@ def test_another_failure_is_no_reason_to_do_without_hard_links(tmp_path, monkeyp
     assert not list(tmp_path.iterdir())
 
 
-def test_of_many_that_publish_one_record_at_once_one_writes_it(tmp_path):
-    """Each has looked and found none: what is there afterwards is whole, and the winner's."""
+def test_of_many_that_publish_one_record_at_once_one_writes_it(tmp_path, monkeypatch):
+    """All have looked, found none and written theirs aside: what is there then is the winner's."""
     at_once, rounds = 8, 20
-    start = threading.Barrier(at_once)
+    start, change_mode = threading.Barrier(at_once), os.chmod
+
+    def together(path, mode):  # the last that is done before a record gets its name
+        change_mode(path, mode)
+        start.wait(timeout=60)
+
+    monkeypatch.setattr(json_files.os, "chmod", together)
 
     def publish(which):
         won = []
         for number in range(rounds):
             mine = replace(record(experiment(dim=1 + number)), seconds=[float(which)] * 2)
             assert not (tmp_path / f"{mine.name}.json").exists()
-            start.wait(timeout=60)
             won.append(mine.publish(tmp_path))
             start.wait(timeout=60)
         return won
