@@ -9,6 +9,7 @@ PROFILE ?= quick
 DEVICE  ?=
 BUDGET  ?=
 ONLY    ?=
+WORKERS ?=
 PEERS   ?=
 QUALITY ?=
 TORCH_INDEX ?=
@@ -25,7 +26,7 @@ help: ## this list
 	@echo "            PROFILE=quick|paper  DEVICE=cpu|cuda"
 	@echo "make test   everything that continuous integration checks"
 	@echo "make paper  run the records of the paper profile that are missing; may be killed any time"
-	@echo "            BUDGET=9m  ONLY='directspec …'  DEVICE=cuda"
+	@echo "            BUDGET=9m  ONLY='directspec …'  DEVICE=cuda  WORKERS=2 (else one for each core)"
 	@echo "make pdf    the whole book on paper (needs chromium)"
 	@echo "make bench  speed of the library, for the page how_fast; DEVICE=cuda where there is one"
 	@echo "            PEERS=1 besides that of others (installed apart)  QUALITY=1 only time to quality"
@@ -68,7 +69,8 @@ checks: $(SET_UP)
 
 paper: $(SET_UP)
 	@$(RUN) -m specrec_core.experiments run $(if $(BUDGET),--budget $(BUDGET)) \
-	    $(if $(ONLY),--only $(ONLY)) --device $(or $(DEVICE),auto)
+	    $(if $(ONLY),--only $(ONLY)) $(if $(WORKERS),--workers $(WORKERS)) \
+	    --device $(or $(DEVICE),auto)
 
 pdf: $(SET_UP)
 	@$(RUN) -m specrec_core.book pdf

@@ -12,7 +12,9 @@ class CoOccurrence:
     """Which of a batch of rows of a sparse matrix share a column; rows need not be distinct.
 
     Only the entries of the batch are touched: they are sorted by column, and the entries of one
-    column are paired. Neither rows × rows nor its sparse form is ever made.
+    column are paired. Neither rows × rows nor its sparse form is ever made. How many entries and
+    pairs there are is known on the device alone, and sizes are of use on the host: on CUDA each
+    call waits for the device, and with it each step of ``directspec+`` with two temperatures.
     """
 
     def __init__(self, matrix: CSR) -> None:

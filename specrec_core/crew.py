@@ -10,36 +10,49 @@ This module imports no torch.
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor
 from typing import Any, TypeVar
 
 T = TypeVar("T")
+# What the libraries under torch, numpy and scipy read when they are loaded.
+THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+
+
+def cores() -> int:
+    """Cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 class Processes(Executor):
     """``workers`` processes, each on its own: one that dies takes only its own task with it.
 
     A task submitted beyond as many as there are workers waits behind the others of its process.
-    Processes end with the one that made them, even if that is killed.
+    Processes end with the one that made them, even if that is killed. With ``threads`` each has
+    so many for its arithmetic, and else as many as there are cores.
     """
 
-    def __init__(self, workers: int) -> None:
+    def __init__(self, workers: int, threads: int | None = None) -> None:
+        self._environment = {} if threads is None else dict.fromkeys(THREADS, str(threads))
         self._pools = [_process() for _ in range(workers)]
         self._under_way: list[set[Future[Any]]] = [set() for _ in range(workers)]
 
     def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> Future[T]:
         load = [sum(not future.done() for future in futures) for futures in self._under_way]
         free = load.index(min(load))
-        try:
-            future = self._pools[free].submit(fn, *args, **kwargs)
-        except BrokenExecutor:
-            self._pools[free] = _process()
-            future = self._pools[free].submit(fn, *args, **kwargs)
+        with _environment(self._environment):  # a process is started by its first task
+            try:
+                future = self._pools[free].submit(fn, *args, **kwargs)
+            except BrokenExecutor:
+                self._pools[free] = _process()
+                future = self._pools[free].submit(fn, *args, **kwargs)
         self._under_way[free] = {f for f in self._under_way[free] if not f.done()} | {future}
         return future
 
@@ -50,6 +63,21 @@ class Processes(Executor):
                 for process in list((pool._processes or {}).values()):
                     process.terminate()
             pool.shutdown(wait, cancel_futures=cancel_futures)
+
+
+@contextlib.contextmanager
+def _environment(changes: Mapping[str, str]) -> Iterator[None]:
+    """Environment variables for the processes started meanwhile."""
+    before = {name: os.environ.get(name) for name in changes}
+    os.environ.update(changes)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
 
 
 def _process() -> ProcessPoolExecutor:

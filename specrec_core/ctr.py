@@ -3,6 +3,9 @@
 As the collapse paper has them [guo2024collapse]. A model takes codes ``(B, N)`` of N fields and
 gives logits ``(B,)``. Each of its M sets is one table of all values of all fields, ``(Σ D_i, K)``,
 with an interaction of its own; what the sets give is averaged before the last layers.
+
+Alone among the models of this library these train one seed at a time and have no replicas: click
+models are few, of a few seeds each, and a sweep on a CPU gives each seed a process of its own.
 """
 
 from __future__ import annotations

@@ -1,11 +1,13 @@
-"""How long an experiment should take, from the records there are; and spans of time as text."""
+"""From the records there are: how long an experiment should take, and what may run beside it."""
 
 from __future__ import annotations
 
 import argparse
+import math
 import re
 import statistics
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from scipy.optimize import least_squares
@@ -63,6 +65,48 @@ class Estimate:
         fixed, slope = self._lines[key]
         epochs = e.epochs * statistics.median(self.shares[key])
         return (fixed + slope * self._work(e)) * epochs * len(e.seeds)
+
+
+class Room:
+    """The memory of this machine, shared by steps under way at once: what would not fit waits.
+
+    A step takes what `specrec_core.memory.needed` says of one seed on a CPU, as far as a record
+    tells how large its data are; a study, and what no record tells of, counts as nothing.
+    """
+
+    def __init__(self, past: Sequence[Record]) -> None:
+        import torch
+
+        from specrec_core import memory
+
+        self.free = memory.available(torch.device("cpu"))
+        self._sizes: dict[str, Mapping[str, Any]] = {}
+        self._alone: set[str] = set()
+        for record in past:
+            self.learn(record)
+
+    def learn(self, record: Record) -> None:
+        """Take the size of its data from a record."""
+        if isinstance(record.experiment, Experiment):
+            self._sizes[record.experiment.dataset] = record.data
+
+    def alone(self, step: Work) -> None:
+        """From now on nothing runs beside that step."""
+        self._alone.add(step.name)
+
+    def needs(self, step: Work) -> float:
+        """Bytes; infinite for what is to be alone."""
+        from specrec_core import memory
+
+        if step.name in self._alone:
+            return math.inf
+        if isinstance(step, Study) or step.dataset not in self._sizes:
+            return 0.0
+        return memory.needed(step, self._sizes[step.dataset], replicas=1)["total"]
+
+    def fits(self, step: Work, beside: Collection[Work]) -> bool:
+        """Whether a step may start beside those under way; beside none any may, and is checked."""
+        return not beside or sum(map(self.needs, [step, *beside])) <= self.free
 
 
 def _line(points: Sequence[tuple[float, float]]) -> tuple[float, float]:

@@ -39,8 +39,8 @@ def obtain(
     if found is not None:
         return found
     record = run(experiment, profile=profile, device=device, progress=progress)
-    if save:
-        record.save()
+    if save and not record.publish():  # another process has written it meanwhile
+        return records.find(experiment) or record
     return record
 
 

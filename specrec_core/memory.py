@@ -34,7 +34,7 @@ def keep_freed() -> bool:
     glibc maps each block of more than 32 MiB anew and unmaps it when freed, and the kernel has to
     clear every page of it again: with wide tables on a CPU, most of the time of a step. Afterwards
     blocks of up to 2 GiB are taken from what was freed before, and the process stays as large as
-    it ever was, or as `check` finds it. No result changes. Threads other than the main one, older
+    it ever was, until `give_back`. No result changes. Threads other than the main one, older
     versions of glibc and other libraries gain nothing.
     """
     mallopt = _of_c_library("mallopt")
@@ -42,6 +42,13 @@ def keep_freed() -> bool:
         mallopt(option, value) == 1
         for option, value in ((M_MMAP_THRESHOLD, 2**31 - 1), (M_TRIM_THRESHOLD, -1))
     )
+
+
+def give_back() -> None:
+    """Return to the system what was freed and kept, for other processes and for `check`."""
+    trim = _of_c_library("malloc_trim")
+    if trim is not None:
+        trim(0)
 
 
 def _of_c_library(name: str) -> Any:
@@ -137,9 +144,7 @@ def check(
 ) -> None:
     """MemoryError, with the numbers, unless the run fits into what is free on the device."""
     parts = needed(experiment, statistics, replicas=replicas, device=device.type)
-    give_back = _of_c_library("malloc_trim")
-    if give_back is not None:  # what runs before this one have left is free, too
-        give_back(0)
+    give_back()  # what runs before this one have left is free, too
     free = available(device)
     if parts["total"] > free:
         largest = sorted((size, name) for name, size in parts.items() if name != "total")[-3:]

@@ -224,7 +224,10 @@ def clear_rows(tables: Tensor, ids: Sequence[Tensor]) -> None:
 
 
 def sparse_rows(tables: Tensor, ids: Sequence[Tensor]) -> Tensor:
-    """The rows ``ids (R, *)`` of ``tables (R, n, d)``, each once, as a sparse tensor."""
+    """The rows ``ids (R, *)`` of ``tables (R, n, d)``, each once, as a sparse tensor.
+
+    How many rows there are is known on the device alone: on CUDA each call waits for it.
+    """
     flat = torch.cat([_flat_ids(tables, i).flatten() for i in ids]).unique()
     n = tables.shape[1]
     where = torch.stack([flat // n, flat % n])

@@ -51,20 +51,25 @@ def folder() -> Path:
 
 def find(part: Work) -> Record | None:
     """What one seed left, or None."""
-    path = folder() / f"{part.name}.json"
-    return records.read(path) if path.exists() else None
+    try:
+        return records.read(folder() / f"{part.name}.json")
+    except FileNotFoundError:
+        return None
 
 
 def assemble(whole: Work) -> Record | None:
-    """Write the record of ``whole`` if every seed is there, and drop the parts; or None."""
-    try:
-        found = [find(part) for part in seeds_of(whole)]
-    except FileNotFoundError:  # another process has just assembled it
-        return records.find(whole)
-    if any(part is None for part in found):
+    """The record of ``whole``, written if every seed is there, and the parts dropped; or None.
+
+    A record that is there stays as it is, also one that another process writes meanwhile.
+    """
+    record = records.find(whole)
+    if record is None:
+        found = [part for part in map(find, seeds_of(whole)) if part is not None]
+        if len(found) == len(whole.seeds):
+            joined(whole, found).publish()
+        record = records.find(whole)  # another process may have it, and have dropped the parts
+    if record is None:
         return None
-    record = joined(whole, [part for part in found if part is not None])
-    record.save()
     for part in seeds_of(whole):
         (folder() / f"{part.name}.json").unlink(missing_ok=True)
     with contextlib.suppress(OSError):  # parts of other experiments are in it

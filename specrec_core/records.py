@@ -3,8 +3,8 @@
 An `Experiment` says everything that changes a result and nothing else: no device, no number of
 workers, no profile. (The same seed draws other samples on another kind of device; its numbers then
 differ as those of another seed do.) Its canonical JSON has a hash, and that hash is its name. A
-`Record` is what one run of it measured; it is stored as one JSON file, written atomically, so a
-sweep that is killed loses at most the experiment under way.
+`Record` is what one run of it measured; it is stored as one JSON file, written atomically and once,
+so a sweep that is killed loses at most the experiment under way.
 
 What is measured without training is a `specrec_core.studies.Study`; it leaves records likewise.
 
@@ -232,11 +232,27 @@ class Record:
         return self.history["epoch"][0][:shortest], [s[:shortest] for s in self.history[name]]
 
     def save(self, folder: Path | None = None) -> Path:
-        """Write ``<name>.json`` atomically: the file is there whole, or not at all."""
-        folder = folder or written_to()
-        body = {"name": self.name, **dataclasses.asdict(self)}
-        body["experiment"] = self.experiment.definition()
-        return write_json(folder / f"{self.name}.json", body)
+        """Write ``<name>.json`` in place of what is there: whole, or not at all."""
+        return write_json(self._path(folder), self._body())
+
+    def publish(self, folder: Path | None = None) -> bool:
+        """Write ``<name>.json`` unless it is there, and say whether this record is what it holds.
+
+        Of several processes that publish one record at once, one writes it; see
+        `specrec_core.json_files.write_json`.
+        """
+        try:
+            write_json(self._path(folder), self._body(), replace=False)
+        except FileExistsError:
+            return False
+        return True
+
+    def _path(self, folder: Path | None) -> Path:
+        return (folder or written_to()) / f"{self.name}.json"
+
+    def _body(self) -> dict[str, Any]:
+        definition = self.experiment.definition()
+        return {"name": self.name, **dataclasses.asdict(self), "experiment": definition}
 
 
 def provenance(*found: Record) -> str:

@@ -69,7 +69,10 @@ def _made(name: str, parameters: list[Tensor], rate: float) -> torch.optim.Optim
 
 
 def carry_state(old: Stepper, new: Stepper, replicas: Tensor) -> None:
-    """Give ``new`` the part of ``old``'s state that belongs to the replicas that go on."""
+    """Give ``new`` the part of ``old``'s state that belongs to the replicas that go on.
+
+    What is not shaped like its table, such as a number of steps, belongs to all of them.
+    """
     if isinstance(old, Apart) and isinstance(new, Apart):
         for now, r in enumerate(replicas.tolist()):
             for before, after in zip(old.own[r], new.own[now], strict=True):
@@ -78,10 +81,10 @@ def carry_state(old: Stepper, new: Stepper, replicas: Tensor) -> None:
     assert isinstance(old, torch.optim.Optimizer) and isinstance(new, torch.optim.Optimizer)
     pairs = zip(old.param_groups[0]["params"], new.param_groups[0]["params"], strict=True)
     for before, after in pairs:
-        new.state[after] = {
-            key: value[replicas] if torch.is_tensor(value) and value.dim() else value
-            for key, value in old.state[before].items()
-        }
+        kept = new.state[after]
+        for key, value in old.state[before].items():
+            of_replicas = isinstance(value, Tensor) and value.dim() == before.dim()
+            kept[key] = value[replicas] if of_replicas else value
 
 
 def check_finite(losses_of: Tensor, model: MF, epoch: int, learning_rate: Strength) -> None:

@@ -99,7 +99,10 @@ class Objective:
 
 @dataclass(eq=False)
 class RowSteps:
-    """An epoch of batches of positives, each with its negatives, all replicas at once."""
+    """An epoch of batches of positives, each with its negatives, all replicas at once.
+
+    On CUDA a step waits for the device with lazy Adam and with co-occurrences alone.
+    """
 
     sampler: EpochSampler
     objective: Objective

@@ -19,7 +19,7 @@ from collections.abc import Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 
 from specrec_core import catalogue, crew, parts, records
-from specrec_core.estimates import Estimate, duration, span
+from specrec_core.estimates import Estimate, Room, duration, span
 from specrec_core.parts import Work
 from specrec_core.records import Record
 
@@ -72,7 +72,9 @@ def sweep(
         In seconds. What should take longer than what is left of it is passed over, and what is
         still under way at the end is dropped.
     workers
-        Steps under way at once, in processes of this machine, one thread each.
+        Steps under way at once, in processes of this machine, one thread each; 1: one after
+        another, each on all threads. On a CPU, steps that together need more memory than there is
+        wait for one another, as far as `specrec_core.estimates.Room` can tell.
     executor
         Runs the steps instead; the caller shuts it down. `experiments.run` must be importable
         where it runs them, and the data be there; records are written here.
@@ -80,7 +82,8 @@ def sweep(
         As many records as can be had soon.
     """
     left = missing(experiments)
-    estimate = Estimate(list(records.known()), device)
+    past = list(records.known())
+    estimate = Estimate(past, device)
     sign = 1 if shortest_first else -1
     steps = [step for key, whole in left.items() for step in _steps(key, whole, device)]
     expected = [estimate.seconds(part) for _, part, _ in steps]
@@ -97,9 +100,10 @@ def sweep(
         elif workers == 1 and budget is None:
             _one_after_another(todo, device, failed)
         else:
-            here = crew.Processes(workers)
+            threads = 1 if workers > 1 else None
+            here, room = crew.Processes(workers, threads), Room(past) if device == "cpu" else None
             try:
-                _spread(todo, here, workers, device, 1 if workers > 1 else None, ends, failed)
+                _spread(todo, here, workers, device, threads, ends, failed, room)
             finally:
                 here.shutdown(cancel_futures=True)
     except KeyboardInterrupt:
@@ -135,11 +139,15 @@ def made(part: Work, device: str, threads: int | None) -> Record:
     """What a worker does: run a step and return its record."""
     import torch
 
-    from specrec_core import experiments
+    from specrec_core import experiments, memory
 
-    if threads is not None:
-        torch.set_num_threads(threads)
-    return experiments.run(part, device=device, progress=threads is None)
+    if threads is None:
+        return experiments.run(part, device=device)
+    torch.set_num_threads(threads)
+    try:
+        return experiments.run(part, device=device, progress=False)
+    finally:
+        memory.give_back()  # the next step may be that of another process
 
 
 def _there(part: Work, whole: Work) -> bool:
@@ -148,13 +156,11 @@ def _there(part: Work, whole: Work) -> bool:
 
 
 def _keep(record: Record, part: Work, whole: Work) -> None:
-    if part == whole:
-        if records.find(whole) is None:
-            record.save()
-        return
+    """Write it, unless another sweep was faster: then that one's stays."""
     if not _there(part, whole):
-        record.save(parts.folder())
-    parts.assemble(whole)
+        record.publish(None if part == whole else parts.folder())
+    if part != whole:
+        parts.assemble(whole)
 
 
 def _one_after_another(todo: list[Step], device: str, failed: dict[str, str]) -> None:
@@ -177,17 +183,21 @@ def _spread(
     threads: int | None,
     ends: float | None,
     failed: dict[str, str],
+    room: Room | None = None,
 ) -> None:
     """Keep ``at_once`` steps under way until none is left or the budget is spent."""
     running: dict[Future[Record], Step] = {}
-    waiting, total, started = list(todo), len(todo), 0
+    waiting, total, begun = list(todo), len(todo), set[str]()
     lost: Counter[str] = Counter()
     passed_over: set[str] = set()
     try:
         while waiting or running:
             while waiting and len(running) < at_once:
-                key, part, whole = waiting.pop(0)
-                started += not lost[key]
+                place = _next(waiting, [part for _, part, _ in running.values()], room)
+                if place is None:
+                    break
+                key, part, whole = waiting.pop(place)
+                begun.add(key)
                 if _there(part, whole):
                     parts.assemble(whole)
                     continue
@@ -198,7 +208,7 @@ def _spread(
                         print(f"passed over {key}: it needs about {span(needs)}, {rest}")
                     passed_over.add(whole.name)
                     continue
-                print(f"[{started}/{total}] {key}", flush=True)
+                print(f"[{len(begun)}/{total}] {key}", flush=True)
                 running[executor.submit(made, part, device, threads)] = (key, part, whole)
             if not running:
                 break
@@ -208,10 +218,14 @@ def _spread(
                 under_way = ", ".join(key for key, _, _ in running.values())
                 print(f"budget spent: {under_way} dropped, records so far are kept")
                 break
+            several = len(running) > 1
             for future in done:
                 key, part, whole = running.pop(future)
                 try:
-                    _keep(future.result(), part, whole)
+                    record = future.result()
+                    _keep(record, part, whole)
+                    if room is not None:
+                        room.learn(record)
                 except Exception as error:
                     if crew.died(error):
                         lost[key] += 1
@@ -220,6 +234,10 @@ def _spread(
                             waiting.insert(0, (key, part, whole))
                             continue
                         _failed(key, RuntimeError(f"its worker died {ATTEMPTS} times"), failed)
+                    elif isinstance(error, MemoryError) and room is not None and several:
+                        print(f"{key} has too little memory beside others: later, alone")
+                        room.alone(part)
+                        waiting.append((key, part, whole))
                     elif isinstance(error, FAILURES):
                         _failed(key, error, failed)
                     else:
@@ -227,6 +245,14 @@ def _spread(
     finally:
         for future in running:
             future.cancel()
+
+
+def _next(waiting: Sequence[Step], under_way: Sequence[Work], room: Room | None) -> int | None:
+    """Place of the first that there is room for beside those under way, if there is one."""
+    for place, (_, part, _) in enumerate(waiting):
+        if room is None or room.fits(part, under_way):
+            return place
+    return None
 
 
 def _too_long(experiment: Work, device: str, ends: float | None) -> float | None:
@@ -252,6 +278,13 @@ def report(left: dict[str, Work], estimate: Estimate) -> None:
     print(f"{len(left)} missing: {', and '.join(filter(None, (known, also)))}")
 
 
+WORKERS = (
+    "steps at once, in processes of one thread each; by default on a CPU one for each core, and on "
+    "a GPU 1. With 1 they run one after another, each on all threads. On a CPU a step waits while "
+    "it and those under way need more memory than there is, as far as records tell what it needs"
+)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line of ``python -m specrec_core.experiments``."""
     parser = argparse.ArgumentParser(
@@ -264,13 +297,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         command.add_argument("--device", default="cpu", help="cpu, cuda, or auto: cuda if present")
         if name == "run":
             command.add_argument("--budget", type=duration, help="stop after 90s, 9m, 1.5h …")
-            command.add_argument("--workers", type=int, default=1, help="processes (CPU)")
+            command.add_argument("--workers", type=int, help=WORKERS)
             command.add_argument("--dask", metavar="ADDRESS", help="scheduler, tcp://host:8786")
             command.add_argument(
                 "--shortest-first", action="store_true", help="by default the longest goes first"
             )
             command.add_argument("--results", help="folder for the records (SPECREC_RESULTS)")
     options = parser.parse_args(arguments)
+    if options.command == "run" and options.workers is not None and options.workers < 1:
+        parser.error(f"--workers is {options.workers}: expected at least 1")
     device = _device(options.device)
     try:
         experiments = wanted(options.only)
@@ -283,12 +318,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.environ["SPECREC_RESULTS"] = options.results
     print(f"device {device}, records go to {records.written_to()}")
     executor, workers = None, options.workers
+    if workers is None:
+        workers = crew.cores() if device == "cpu" else 1
     if options.dask:
         try:
             executor, workers = crew.dask(options.dask)
         except (ImportError, OSError) as error:
             sys.exit(str(error))
         print(f"{options.dask}: {workers} steps at once")
+    elif workers > 1:
+        print(f"{workers} steps at once, one thread each")
     left = sweep(
         experiments,
         device=device,

@@ -1,14 +1,20 @@
 """Steps of a sweep run anywhere, survive a worker that dies, and are written once."""
 
 import os
+import pickle
 import signal
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import pytest
+import torch
+from test_records import record
 
-from specrec_core import catalogue, crew, estimates, experiments, parts, records, sweep
+from specrec_core import catalogue, crew, estimates, experiments, memory, parts, records, sweep
 from specrec_core.records import Experiment
+from specrec_core.studies import Study
 
 
 def small(**changes) -> Experiment:
@@ -66,6 +72,113 @@ def test_shutdown_ends_what_is_under_way():
     assert time.monotonic() - started < 30
 
 
+def test_a_process_has_as_many_threads_as_it_is_given(monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "5")
+    monkeypatch.delenv("OPENBLAS_NUM_THREADS", raising=False)
+    with crew.Processes(1, threads=1) as one, crew.Processes(1) as all_of_them:
+        given = [one.submit(os.getenv, name).result(timeout=60) for name in crew.THREADS]
+        assert given == ["1", "1", "1"]
+        assert all_of_them.submit(os.getenv, "OMP_NUM_THREADS").result(timeout=60) == "5"
+    assert os.environ["OMP_NUM_THREADS"] == "5" and "OPENBLAS_NUM_THREADS" not in os.environ
+
+
+def test_a_cpu_gets_a_process_for_each_core_and_a_gpu_one(monkeypatch, capsys):
+    asked = []
+    monkeypatch.setattr(sweep, "sweep", lambda experiments, **how: asked.append(how) or 0)
+    monkeypatch.setattr(crew, "cores", lambda: 7)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    for more in ([], ["--workers", "1"], ["--workers", "3"], ["--device", "cuda"]):
+        assert sweep.main(["run", "--only", "01_spectra", *more]) == 0
+    assert [how["workers"] for how in asked] == [7, 1, 3, 1]
+    assert capsys.readouterr().out.count("7 steps at once, one thread each") == 1
+    with pytest.raises(SystemExit):
+        sweep.main(["run", "--workers", "0"])
+    monkeypatch.undo()
+    assert 1 <= crew.cores() <= os.cpu_count()
+
+
+SIZES = dict(users=1000, items=1000, train=10**4, test=10**3, validation=10**3)
+
+
+def left_by(part: Experiment) -> records.Record:
+    """What a run of one seed on data of that size might leave."""
+    return replace(record(part), data=SIZES, seconds=[1.0], epochs_run=[2])
+
+
+@pytest.fixture
+def side_by_side(only_these, monkeypatch):
+    """Two workers that are threads here, and a record that tells the size of the data."""
+    monkeypatch.setattr(crew, "Processes", lambda workers, threads: ThreadPoolExecutor(workers))
+    known = left_by(small(dim=3, seeds=(9,)))
+    assert known.publish()
+    return [known]
+
+
+def test_what_a_step_needs_is_known_from_records(side_by_side):
+    room = estimates.Room(side_by_side)
+    step = small(dim=64, seeds=(0,))
+    assert room.needs(step) == memory.needed(step, SIZES)["total"]
+    assert room.needs(small(dim=64)) == room.needs(step), "seeds run one after another"
+    other = small(dataset="other")
+    assert room.needs(other) == room.needs(Study.of("study_planted.table_row")) == 0
+    room.learn(left_by(other))
+    assert room.needs(other) == memory.needed(other, SIZES, replicas=1)["total"]
+
+
+def test_steps_that_do_not_fit_together_wait_for_one_another(side_by_side, monkeypatch):
+    """The wide one runs alone, the two narrow ones side by side."""
+    wide, *narrow = (small(dim=d, seeds=(0,)) for d in (4096, 8, 9))
+    needs = {e: memory.needed(e, SIZES, replicas=1)["total"] for e in (wide, *narrow)}
+    monkeypatch.setattr(memory, "available", lambda device: needs[wide] + needs[narrow[0]] - 1)
+    assert sum(needs[e] for e in narrow) < needs[wide]
+    both, under_way = threading.Barrier(2), []
+
+    def made(part, device, threads):
+        under_way.append(part)
+        if part == wide:
+            time.sleep(0.2)
+            assert under_way == [wide]
+        else:
+            both.wait(timeout=60)
+        under_way.remove(part)
+        return left_by(part)
+
+    monkeypatch.setattr(sweep, "made", made)
+    plan = {"c/wide": wide, "c/narrow": narrow[0], "c/other": narrow[1]}
+    assert sweep.sweep(plan, workers=2) == 0
+
+
+def test_a_step_refused_beside_others_is_tried_alone(side_by_side, monkeypatch, capsys):
+    """Once more and no oftener: what does not fit alone has failed."""
+    long, refused, hopeless = (small(dim=d, seeds=(0,)) for d in (16, 8, 4))
+    tries, set_aside, both = [], [], threading.Event()
+    alone = estimates.Room.alone
+
+    def noted(room, part):
+        alone(room, part)
+        set_aside.append(part)
+        if len(set_aside) == 2:
+            both.set()
+
+    def made(part, device, threads):
+        tries.append(part)
+        if part == hopeless or (part == refused and part not in set_aside):
+            raise MemoryError("it needs more")
+        if part == long:
+            assert both.wait(timeout=60)
+            assert len(tries) == 3, "something ran beside it that is to be alone"
+        return left_by(part)
+
+    monkeypatch.setattr(estimates.Room, "alone", noted)
+    monkeypatch.setattr(sweep, "made", made)
+    plan = {"c/long": long, "c/refused": refused, "c/hopeless": hopeless}
+    assert sweep.sweep(plan, workers=2) == 1
+    assert [tries.count(e) for e in (long, refused, hopeless)] == [1, 2, 2]
+    out = capsys.readouterr().out
+    assert "c/refused has too little memory beside others: later, alone" in out
+    assert "failed c/hopeless: MemoryError: it needs more" in out
+
+
 class Fails(ThreadPoolExecutor):
     """Its worker dies the first ``times`` steps."""
 
@@ -93,6 +206,13 @@ def test_a_step_whose_worker_died_is_tried_three_times(results, capsys):
         assert sweep.sweep(plan, executor=executor) == 1
     assert executor.asked == sweep.ATTEMPTS == 3
     assert "failed c/b: RuntimeError: its worker died 3 times" in capsys.readouterr().out
+
+
+def test_a_worker_that_dask_gave_up_has_died():
+    scheduler = pytest.importorskip("distributed.scheduler")
+    error = scheduler.KilledWorker("made-1", None, 3)
+    assert crew.died(error) and crew.died(pickle.loads(pickle.dumps(error)))
+    assert not crew.died(RuntimeError("KilledWorker"))
 
 
 def test_any_executor_leaves_the_records_of_a_run_here(results):

@@ -10,6 +10,7 @@ import pytest
 import scipy.sparse as sp
 import torch
 
+from specrec_core import ranking
 from specrec_core.evaluation import (
     CONVENTIONS,
     catalogue_metrics,
@@ -113,6 +114,46 @@ def test_all_metrics_equal_plain_loops(device: str, levels: int) -> None:
     for name, of_users in got.per_user.items():
         assert of_users.shape == (3, len(evaluated))
         torch.testing.assert_close(of_users.mean(-1), got.mean[name])
+
+
+def test_a_hundred_of_thousands_are_those_of_a_stable_sort(
+    device: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """k = 100 of 5000 items in 50 levels, where every list ends within a tie; users in chunks."""
+    for name in ("CHUNK_ON_CPU", "CHUNK_ON_GPU"):
+        monkeypatch.setattr(ranking, name, 20 * 5000)
+    case = Case(0, device, users=60, items=5000, levels=50, r=2)
+    chunks: list[int] = []
+
+    def score(users: torch.Tensor) -> torch.Tensor:
+        chunks.append(len(users))
+        return case.score(users)
+
+    got = evaluate(score, *case.csr, k=(10, 100), conventions=("standard",))
+    evaluated = np.flatnonzero(case.truth.any(axis=1))
+    assert len(chunks) > 2 and sum(chunks) == len(evaluated) and max(chunks) == 20
+    lists = recommend(case.score, got.users, case.csr[1], 100).cpu().numpy()
+    expected: dict[str, list[float]] = {}
+    for scores, listed in zip(case.scores, lists, strict=True):
+        masked = np.where(case.seen, -np.inf, scores)[evaluated]
+        order = np.argsort(-masked, axis=1, kind="stable")
+        ends = np.take_along_axis(masked, order[:, 99:101], axis=1)
+        assert (ends[:, 0] == ends[:, 1]).all(), "a list does not end within a tie: a weak test"
+        best = order[:, :100]
+        empty = np.take_along_axis(masked, best, axis=1) == -np.inf  # of the user with 4 candidates
+        np.testing.assert_array_equal(listed, np.where(empty, -1, best))
+        for k in (10, 100):
+            each = [
+                slow_metrics(
+                    ranked[ranked >= 0].tolist(), set(np.flatnonzero(truth)), k, "standard"
+                )
+                for ranked, truth in zip(listed, case.truth[evaluated], strict=True)
+            ]
+            for name in CONVENTIONS["standard"].metrics:
+                mean = float(np.mean([e[name] for e in each]))
+                expected.setdefault(f"{name}@{k}", []).append(mean)
+    for name, value in expected.items():
+        np.testing.assert_allclose(got.mean[name].cpu(), value, atol=1e-12, err_msg=name)
 
 
 @pytest.mark.parametrize("n", [1, 5, 300, 1000, 1024])

@@ -1,11 +1,18 @@
 """Experiments are named by what they are; records are whole or absent."""
 
+import errno
 import json
+import os
+import subprocess
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
-from specrec_core import records
+from specrec_core import json_files, records
 from specrec_core.records import Experiment, Record, provenance
 
 
@@ -219,3 +226,96 @@ def test_settings_of_the_protocol_name_an_experiment_or_are_refused(tmp_path):
             experiment(**settings)
     network = experiment(model="neumf", hidden=[16, 8], seeds=[0, 1])
     assert records.read(record(network).save(tmp_path)).experiment == network
+
+
+def test_a_record_that_is_there_is_not_published_again(tmp_path):
+    first, second = (replace(record(experiment()), seconds=[s, s]) for s in (1.0, 2.0))
+    assert first.publish(tmp_path) and not second.publish(tmp_path)
+    path = tmp_path / f"{first.name}.json"
+    assert records.read(path) == first and list(tmp_path.iterdir()) == [path]
+    second.save(tmp_path)  # where it is to be replaced
+    assert records.read(path) == second and list(tmp_path.iterdir()) == [path]
+
+
+def refuse_links(monkeypatch, number):
+    def refuse(*_):
+        raise OSError(number, "no link")
+
+    monkeypatch.setattr(json_files.os, "link", refuse)
+
+
+def test_where_there_are_no_hard_links_a_record_is_published_with_a_warning(tmp_path, monkeypatch):
+    refuse_links(monkeypatch, errno.EPERM)
+    first, second = (replace(record(experiment()), seconds=[s, s]) for s in (1.0, 2.0))
+    with pytest.warns(RuntimeWarning, match="has no hard links"):
+        assert first.publish(tmp_path) and not second.publish(tmp_path)
+    (path,) = tmp_path.iterdir()
+    assert records.read(path) == first
+
+
+def test_another_failure_is_no_reason_to_do_without_hard_links(tmp_path, monkeypatch):
+    refuse_links(monkeypatch, errno.ENOSPC)
+    with pytest.raises(OSError, match="no link"):
+        record(experiment()).publish(tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_of_many_that_publish_one_record_at_once_one_writes_it(tmp_path, monkeypatch):
+    """All have looked, found none and written theirs aside: what is there then is the winner's."""
+    at_once, rounds = 8, 20
+    start, change_mode = threading.Barrier(at_once), os.chmod
+
+    def together(path, mode):  # the last that is done before a record gets its name
+        change_mode(path, mode)
+        start.wait(timeout=60)
+
+    monkeypatch.setattr(json_files.os, "chmod", together)
+
+    def publish(which):
+        won = []
+        for number in range(rounds):
+            mine = replace(record(experiment(dim=1 + number)), seconds=[float(which)] * 2)
+            assert not (tmp_path / f"{mine.name}.json").exists()
+            won.append(mine.publish(tmp_path))
+            start.wait(timeout=60)
+        return won
+
+    with ThreadPoolExecutor(at_once) as executor:
+        won = list(executor.map(publish, range(at_once)))
+    for number in range(rounds):
+        (winner,) = (which for which in range(at_once) if won[which][number])
+        stands = records.read(tmp_path / f"{experiment(dim=1 + number).name}.json")
+        assert stands.seconds == [float(winner)] * 2
+    assert len(list(tmp_path.iterdir())) == rounds
+
+
+PUBLISH = """
+import sys
+from dataclasses import replace
+from pathlib import Path
+from test_records import experiment, record
+mine = replace(record(experiment()), seconds=[float(sys.argv[2])] * 2)
+print("ready", flush=True)
+sys.stdin.readline()
+print(mine.publish(Path(sys.argv[1])), flush=True)
+"""
+
+
+def test_of_two_processes_that_publish_one_record_at_once_one_writes_it(tmp_path):
+    path = os.pathsep.join([str(Path(__file__).parent), *sys.path])
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", PUBLISH, str(tmp_path), str(which)], text=True,
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, env={**os.environ, "PYTHONPATH": path},
+        )
+        for which in range(2)
+    ]  # fmt: skip
+    for process in processes:
+        assert process.stdout.readline() == "ready\n"
+    for process in processes:
+        process.stdin.write("go\n")
+        process.stdin.flush()
+    said = [process.communicate(timeout=60)[0].strip() for process in processes]
+    assert sorted(said) == ["False", "True"]
+    (only,) = tmp_path.iterdir()
+    assert records.read(only).seconds == [float(said.index("True"))] * 2

@@ -112,6 +112,41 @@ def test_a_seed_that_is_done_is_not_run_again(results, monkeypatch):
     assert len(records.find(whole).seconds) == 3 and parts.find(first) is None
 
 
+def test_a_record_that_is_there_is_not_assembled_again(results):
+    """Two sweeps have run all seeds: the first record stays to the byte, and no part is left."""
+    whole = small()
+    experiments.run(whole, progress=False).save()
+    path = results / f"{whole.name}.json"
+    os.utime(path, ns=(1, 1))
+    made = [experiments.run(part, progress=False) for part in parts.seeds_of(whole)]
+    for record in made:
+        assert record.publish(parts.folder())
+    assert parts.assemble(whole) == records.find(whole)
+    assert path.stat().st_mtime_ns == 1 and list(results.iterdir()) == [path]
+    # What another sweep ran when the parts had been dropped leaves nothing either.
+    made[1].publish(parts.folder())
+    assert parts.assemble(whole) == records.find(whole)
+    assert path.stat().st_mtime_ns == 1 and list(results.iterdir()) == [path]
+
+
+def test_a_record_that_appears_while_it_is_assembled_stays(results, monkeypatch):
+    """The other sweep is faster by the time that joining takes."""
+    whole, joined = small(), parts.joined
+    for part in parts.seeds_of(whole):
+        experiments.run(part, progress=False).publish(parts.folder())
+    path = results / f"{whole.name}.json"
+
+    def overtaken(*arguments):
+        record = joined(*arguments)
+        assert record.publish()
+        os.utime(path, ns=(1, 1))
+        return record
+
+    monkeypatch.setattr(parts, "joined", overtaken)
+    assert parts.assemble(whole) == records.find(whole)
+    assert path.stat().st_mtime_ns == 1 and list(results.iterdir()) == [path]
+
+
 def test_what_does_not_fit_the_budget_is_passed_over(results, capsys):
     experiments.obtain(small(), progress=False)  # tells how long such a run takes
     long = small(dim=8, epochs=10**6, patience=10**6)
