@@ -79,7 +79,8 @@ def fit_tail(counts: NDArray[np.integer], *, least: int = 10) -> Tail:
     """The power law that fits a tail best: xmin with the smallest Kolmogorov–Smirnov distance.
 
     For each xmin among the values the exponent is that of maximum likelihood; the distance is the
-    largest difference of P(X ≤ x) between data and fit over the values from xmin on that occur.
+    largest difference of P(X ≤ x) between data and fit over all whole x from xmin on. Between two
+    values that occur it is largest at one of the ends: where the first is, or just below the next.
 
     Parameters
     ----------
@@ -105,9 +106,13 @@ def fit_tail(counts: NDArray[np.integer], *, least: int = 10) -> Tail:
     exponents = _likeliest(values[starts], logs[starts])
     best = Tail(np.nan, 0, np.inf, 0)
     for start, a in zip(starts, exponents, strict=True):
-        above = np.append(tails[start + 1 :], 0) / tails[start]  # P(X > x) of the data
-        model = hurwitz(a, values[start:] + 1.0) / hurwitz(a, values[start])
-        distance = float(np.abs(above - model).max())
+        least_of = tails[start:] / tails[start]  # P(X ≥ x) of the data
+        above = np.append(least_of[1:], 0.0)  # P(X > x)
+        whole = hurwitz(a, values[start])
+        distance = max(
+            float(np.abs(above - hurwitz(a, values[start:] + 1.0) / whole).max()),
+            float(np.abs(least_of - hurwitz(a, values[start:]) / whole).max()),
+        )
         if distance < best.distance:
             best = Tail(float(a), int(values[start]), distance, int(tails[start]))
     return best

@@ -62,7 +62,7 @@ def test_the_fit_is_the_best_start_with_the_likeliest_exponent():
         grid = np.linspace(1.2, 6, 4801)
         loss = np.log(zeta(grid, xmin)) + grid * np.log(tail).mean()
         a = grid[loss.argmin()]
-        at = np.unique(tail)
+        at = np.arange(xmin, tail.max() + 1)
         model = 1 - zeta(a, at + 1.0) / zeta(a, float(xmin))
         data = np.array([(tail <= x).mean() for x in at])
         best = min(best, (float(np.abs(model - data).max()), int(xmin), float(a)))
@@ -94,7 +94,7 @@ def test_the_package_finds_the_same_tail_by_itself():
     bent = np.ceil(np.random.default_rng(5).exponential(30, 400)).astype(int)
     made = np.asarray(datasets.load("synthetic", validation=0.0).item_popularity)
     steep = sample(1.9, 2, 300, 8)
-    for counts, close in ((mixed, 1e-4), (steep, 1e-4), (made, 1e-4), (bent, 0.02)):
+    for counts in (mixed, steep, made, bent):
         fit = powerlaws.fit_tail(counts)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -104,9 +104,8 @@ def test_the_package_finds_the_same_tail_by_itself():
             )  # fmt: skip
         assert theirs.xmin == fit.xmin
         assert theirs.alpha == pytest.approx(fit.exponent, abs=1e-4)
-        # It compares P(X < x) at the values that occur, `fit_tail` P(X ≤ x): the same where a tail
-        # has no gaps.
-        assert theirs.D == pytest.approx(fit.distance, abs=close)
+        # It compares P(X < x) alone, at the values that occur: here the distance is there.
+        assert theirs.D == pytest.approx(fit.distance, abs=1e-4)
 
 
 def test_the_steepest_law_above_the_counts():
