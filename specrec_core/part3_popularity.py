@@ -6,6 +6,7 @@ from specrec_core.catalogue import Chapter
 from specrec_core.claims import Claim, Comparison, Reported
 from specrec_core.popularity_claims import (
     aligned,
+    below_a_law,
     closer_than_constant,
     falls_after_peak,
     falls_with_dimension,
@@ -119,6 +120,15 @@ CHAPTERS = {
                 tuple(f"tail {name}" for name in VERSIONS),
                 steep_enough,
                 source="a reading of the theorem",
+                note="exponent of the fitted tail",
+            ),
+            Claim(
+                "All of popularity lies below a power law of rank with an exponent above 1, which "
+                "theorem 1 assumes",
+                RAW,
+                below_a_law,
+                source="a reading of the theorem",
+                note="shown is the largest exponent with r_i ≤ r_max i^−α at the ranks recorded",
             ),
             *(
                 Comparison(
@@ -160,7 +170,7 @@ CHAPTERS = {
                 BPR_WIDTHS,
                 leads_less_when_wider,
                 source=SUMMARISED,
-                note="σ₁/Σσ; for truncated SVD it holds by definition",
+                note="σ₁/Σσ; for truncated SVD it holds by definition, and before training too",
             ),
             *(
                 Claim(

@@ -117,7 +117,7 @@ CHAPTERS = {
                 (*AGAINST_EVENED, *EVENED[:-1], main_label(CODE, EVEN)),
                 asks.better_front(AGAINST_EVENED, (*EVENED[:-1], main_label(CODE, EVEN))),
                 source=f"{LIN}, as summarised by others: ReSN dominates",
-                note="rivals at the setting that validation chose; three seeds",
+                note="rivals at the setting validation chose on the common split; three seeds",
             ),
             Claim(
                 "One power step takes a hundredth of the time of a decomposition of all scores",

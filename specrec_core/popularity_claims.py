@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 
 from specrec_core.claims import mean_interval, show
+from specrec_core.powerlaws import steepest_law_above
 from specrec_core.records import Record
 
 Test = Callable[[Mapping[str, Record]], tuple[bool, str]]
@@ -42,6 +43,15 @@ def steep_enough(records: Mapping[str, Record]) -> tuple[bool, str]:
     """The rank exponent of the fitted tail is one for which the corollary says something."""
     found = {label: mean(r, "rank exponent") for label, r in records.items()}
     return min(found.values()) > NEEDED, _listed(found, 2)
+
+
+def below_a_law(records: Mapping[str, Record]) -> tuple[bool, str]:
+    """Every item's count is at most r_max · rank^−α for some α above 1."""
+    found = {
+        label: steepest_law_above(r.history["rank"][0], r.history["count"][0])
+        for label, r in records.items()
+    }
+    return min(found.values()) > 1, _listed(found, 2)
 
 
 def speaks(records: Mapping[str, Record]) -> tuple[bool, str]:
@@ -81,6 +91,16 @@ def no_closer_than_constant(records: Mapping[str, Record]) -> tuple[bool, str]:
     )
 
 
+def rise_after_peak(runs: Sequence[Sequence[float]]) -> float:
+    """By how much a mean over seeds rises again, at most, once past its largest value."""
+    values = [sum(at) / len(at) for at in zip(*runs, strict=True)]
+    lowest, worst = max(values), 0.0
+    for value in values[values.index(lowest) :]:
+        lowest = min(lowest, value)
+        worst = max(worst, value - lowest)
+    return worst
+
+
 def falls_after_peak(series: Sequence[str], most: float = 0.01) -> Test:
     """From its largest value on, a mean over seeds never rises by more than ``most``."""
 
@@ -88,13 +108,9 @@ def falls_after_peak(series: Sequence[str], most: float = 0.01) -> Test:
         worst, where = 0.0, ""
         for label, record in records.items():
             for name in series:
-                runs = record.history[name]
-                values = [sum(at) / len(at) for at in zip(*runs, strict=True)]
-                lowest = max(values)
-                for value in values[values.index(lowest) :]:
-                    lowest = min(lowest, value)
-                    if value - lowest > worst:
-                        worst, where = value - lowest, f": {name}, {label}"
+                rise = rise_after_peak(record.history[name])
+                if rise > worst:
+                    worst, where = rise, f": {name}, {label}"
         return worst <= most, f"largest rise {worst:.3f}{where}"
 
     return test

@@ -4,6 +4,7 @@
     fit = fit_tail(counts)                         # exponent, where the tail starts, distance
     p_value(counts, resamples=1000, seed=0)        # small: not a power law, even in the tail
     compare_lognormal(counts, fit)                 # R < 0: a lognormal fits the tail better
+    steepest_law_above(ranks, ranked)              # the whole of it below r_max · rank^−α
 
 A discrete power law from ``xmin`` on has P(X = x) = x^−a / ζ(a, xmin) for whole x ≥ xmin, with
 Hurwitz's zeta function. Counts of zero are left out: an item that nobody took has no place in it.
@@ -15,6 +16,7 @@ Source: clauset2009power. `compare_lognormal` needs the package of alstott2014po
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -77,7 +79,8 @@ def fit_tail(counts: NDArray[np.integer], *, least: int = 10) -> Tail:
     """The power law that fits a tail best: xmin with the smallest Kolmogorov–Smirnov distance.
 
     For each xmin among the values the exponent is that of maximum likelihood; the distance is the
-    largest difference of P(X ≤ x) between data and fit over the values from xmin on.
+    largest difference of P(X ≤ x) between data and fit over all whole x from xmin on. Between two
+    values that occur it is largest at one of the ends: where the first is, or just below the next.
 
     Parameters
     ----------
@@ -103,9 +106,13 @@ def fit_tail(counts: NDArray[np.integer], *, least: int = 10) -> Tail:
     exponents = _likeliest(values[starts], logs[starts])
     best = Tail(np.nan, 0, np.inf, 0)
     for start, a in zip(starts, exponents, strict=True):
-        above = np.append(tails[start + 1 :], 0) / tails[start]  # P(X > x) of the data
-        model = hurwitz(a, values[start:] + 1.0) / hurwitz(a, values[start])
-        distance = float(np.abs(above - model).max())
+        least_of = tails[start:] / tails[start]  # P(X ≥ x) of the data
+        above = np.append(least_of[1:], 0.0)  # P(X > x)
+        whole = hurwitz(a, values[start])
+        distance = max(
+            float(np.abs(above - hurwitz(a, values[start:] + 1.0) / whole).max()),
+            float(np.abs(least_of - hurwitz(a, values[start:]) / whole).max()),
+        )
         if distance < best.distance:
             best = Tail(float(a), int(values[start]), distance, int(tails[start]))
     return best
@@ -180,6 +187,25 @@ def compare_lognormal(counts: NDArray[np.integer], fit: Tail) -> dict[str, float
         ratio, p = made.distribution_compare("power_law", "lognormal", normalized_ratio=True)
         mu, sigma = made.lognormal.mu, made.lognormal.sigma
     return {"R": float(ratio), "p": float(p), "mu": float(mu), "sigma": float(sigma)}
+
+
+def steepest_law_above(ranks: Sequence[float], counts: Sequence[float]) -> float:
+    """The largest α with count ≤ largest count · rank^−α at every rank given.
+
+    With ranks left out it may be too large, never too small. ``ranks`` and ``counts`` ``(n,)``, the
+    most popular first.
+
+    Raises ValueError for fewer than two ranks, others than 1, 2 … ascending, or counts that are not
+    positive or rise.
+    """
+    at, r = np.asarray(ranks, dtype=float), np.asarray(counts, dtype=float)
+    ranked = at.ndim == 1 and len(at) > 1 and at[0] == 1 and (np.diff(at) > 0).all()
+    if not ranked or at.shape != r.shape or (np.diff(r) > 0).any() or not (r > 0).all():
+        raise ValueError(
+            f"ranks, counts: shapes {at.shape}, {r.shape}, expected at least two ranks from 1 on "
+            "with positive counts, largest first"
+        )
+    return float((np.log(r[0] / r[1:]) / np.log(at[1:])).min())
 
 
 def _histogram(counts: NDArray[np.integer]) -> tuple[Floats, NDArray[np.int64]]:

@@ -60,8 +60,8 @@ def better_front(others: Sequence[str], ours: Sequence[str]) -> Test:
         theirs = sum(under(label, ours) for label in rivals)
         lost = sum(under(label, rivals) for label in ours)
         return theirs == len(rivals) > 0 and not lost, (
-            f"{theirs} of {len(rivals)} rivals in range are dominated, {lost} of {len(ours)} of "
-            "its own settings"
+            f"{theirs} of {len(rivals)} rivals in range are dominated, and {lost} of its own "
+            f"{len(ours)} settings are dominated by rivals"
         )
 
     return test

@@ -62,7 +62,7 @@ def test_the_fit_is_the_best_start_with_the_likeliest_exponent():
         grid = np.linspace(1.2, 6, 4801)
         loss = np.log(zeta(grid, xmin)) + grid * np.log(tail).mean()
         a = grid[loss.argmin()]
-        at = np.unique(tail)
+        at = np.arange(xmin, tail.max() + 1)
         model = 1 - zeta(a, at + 1.0) / zeta(a, float(xmin))
         data = np.array([(tail <= x).mean() for x in at])
         best = min(best, (float(np.abs(model - data).max()), int(xmin), float(a)))
@@ -86,6 +86,42 @@ def test_the_package_finds_the_same_exponent():
                 parameter_ranges={"alpha": [1.0, 20.0]},
             )  # fmt: skip
             assert theirs.power_law.alpha == pytest.approx(fit.exponent, abs=2e-3)
+
+
+def test_the_package_finds_the_same_tail_by_itself():
+    powerlaw = pytest.importorskip("powerlaw")
+    mixed = np.concatenate([sample(2.4, 6, 400, 1), np.random.default_rng(2).integers(1, 6, 300)])
+    bent = np.ceil(np.random.default_rng(5).exponential(30, 400)).astype(int)
+    made = np.asarray(datasets.load("synthetic", validation=0.0).item_popularity)
+    steep = sample(1.9, 2, 300, 8)
+    for counts in (mixed, steep, made, bent):
+        fit = powerlaws.fit_tail(counts)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            theirs = powerlaw.Fit(
+                counts[counts > 0], discrete=True, estimate_discrete=False, verbose=0,
+                parameter_ranges={"alpha": [1.0, 20.0]},
+            )  # fmt: skip
+        assert theirs.xmin == fit.xmin
+        assert theirs.alpha == pytest.approx(fit.exponent, abs=1e-4)
+        # It compares P(X < x) alone, at the values that occur: here the distance is there.
+        assert theirs.D == pytest.approx(fit.distance, abs=1e-4)
+
+
+def test_the_steepest_law_above_the_counts():
+    ranks = np.arange(1, 200)
+    law = 500.0 * ranks**-1.3
+    assert powerlaws.steepest_law_above(ranks, law) == pytest.approx(1.3)
+    drawn = -np.sort(-sample(1.8, 1, 300, 9).astype(float))
+    ranks = np.arange(1, 301)
+    alpha = powerlaws.steepest_law_above(ranks, drawn)
+    assert (drawn <= drawn[0] * ranks ** -(alpha - 1e-9)).all()
+    assert (drawn > drawn[0] * ranks ** -(alpha + 1e-6)).any()
+    some = np.r_[0:5, 5:300:7]
+    assert powerlaws.steepest_law_above(ranks[some], drawn[some]) >= alpha
+    for ranks, counts in (([1], [3]), ([2, 3], [3, 2]), ([1, 2], [2, 3]), ([1, 2], [3, 0])):
+        with pytest.raises(ValueError, match="expected at least two ranks"):
+            powerlaws.steepest_law_above(ranks, counts)
 
 
 def test_the_bootstrap_tells_laws_apart():
@@ -442,12 +478,18 @@ def test_claims_can_fail():
     tail = {"p": [0.05], "share of items": [0.1], "xmin": [3.0]}
     assert not popularity_claims.plausible_tail({"tail x": Fake(tail)})[0]
     assert popularity_claims.plausible_tail({"tail x": Fake(tail | {"p": [0.2]})})[0]
+    below = popularity_claims.below_a_law
+    for second, holds in ((4, True), (5, False)):
+        record = Fake(history={"rank": [[1, 2]], "count": [[9, second]]})
+        assert below({"raw x": record})[0] is holds
     aligned = popularity_claims.aligned()
     assert aligned({"x": Fake({"alignment with popularity": [0.99, 0.985]})})[0]
     assert not aligned({"x": Fake({"alignment with popularity": [0.99, 0.97]})})[0]
 
 
 def test_claims_of_trained_models_can_fail():
+    rise = popularity_claims.rise_after_peak([[0.1, 0.9, 0.5, 0.6], [0.1, 0.9, 0.3, 0.6]])
+    assert rise == pytest.approx(0.2)
     after = popularity_claims.falls_after_peak(("s",))
     for series, holds in (([0.1, 0.9, 0.5, 0.505], True), ([0.1, 0.9, 0.5, 0.6], False)):
         assert after({"x": Fake(history={"s": [series]})})[0] is holds

@@ -185,12 +185,21 @@ def test_one_step_of_a_chunk_is_the_gradient_step(kind, balance, data):
         torch.testing.assert_close(after[name], table.detach() - 0.5 * table.grad)
 
 
+@pytest.mark.parametrize(
+    "balance", [{}, PAPER, OFFICIAL, SIGMOID], ids=["none", "paper", "official", "sigmoid"]
+)
 @pytest.mark.parametrize("kind", ["mf", "lightgcn"])
-def test_adam_takes_the_same_gradients(kind, data, device):
-    """Three epochs of three chunks against a loop that calls ``backward`` and plain Adam."""
+def test_adam_takes_the_same_gradients(kind, balance, data, device):
+    """Three epochs of three chunks against a loop that calls ``backward`` and plain Adam.
+
+    The official penalty and that of sigmoids are of the users of a chunk, the paper's of all.
+    """
     whole = replace(data, validation=data.validation * 0)
     trained, model = (make(kind, data, (4,), device) for _ in range(2))
-    fit(trained, whole, **CHUNKS, learning_rate=0.05, epochs=3, select="last", progress=False)
+    fit(
+        trained, whole, **CHUNKS, learning_rate=0.05, epochs=3, select="last", progress=False,
+        regularizer=Regularizer(**balance),
+    )  # fmt: skip
     train, stream = data.csr("train", device), generator(4, "samples", device)
     stepper = torch.optim.Adam(model.parameters(), lr=0.05, foreach=False, fused=False)
     for _ in range(3):
@@ -200,8 +209,13 @@ def test_adam_takes_the_same_gradients(kind, data, device):
             u, v = (table[0] for table in model())
             positive = torch.sigmoid((u[users] * v[chunk.items]).sum(-1))
             negative = torch.sigmoid((u[users].unsqueeze(1) * v[negatives]).sum(-1))
+            loss = (1 - positive).square().sum() + negative.square().sum()
+            if balance:
+                variant = balance.get("spectral_variant", "paper")
+                rows = u if variant == "paper" else u[chunk.users]
+                loss = loss + 0.01 * spectral_norm_penalty(rows, v, variant=variant)
             stepper.zero_grad()
-            ((1 - positive).square().sum() + negative.square().sum()).backward()
+            loss.backward()
             stepper.step()
     for name, table in model.named_parameters():
         torch.testing.assert_close(dict(trained.named_parameters())[name], table)

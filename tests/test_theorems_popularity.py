@@ -7,7 +7,7 @@ from typing import Protocol
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from scipy.integrate import solve_ivp
 from scipy.special import expit, zeta
@@ -58,27 +58,25 @@ def test_popularity_is_close_to_the_leading_vector(theorem_cases: Cases) -> None
         found, r = svd(y), y.sum(0)
         s, gap = found.s[0], found.s[0] - found.s[1]
         assert s**2 >= r.max() * (1 - ROOM)  # (c)
-        if gap < 1e-6 * s:
-            return  # the leading vector is not determined
-        close = alignment.cosine(found.v[:, 0], r)
+        assume(gap >= 1e-6 * s)  # else the leading vector is not determined
         inside, bound = alignment.counting_bound(s, r)
-        if inside >= 0:
-            assert close >= bound * (1 - ROOM) - ROOM  # (a)
+        assume(inside >= 0 and (r > 0).sum() > 1)  # the bound says something, and not of one item
+        assert alignment.cosine(found.v[:, 0], r) >= bound * (1 - ROOM) - ROOM  # (a)
         theorem_cases.count()
 
     @some
     @given(seeds, st.integers(3, 60), st.floats(1.05, 6))
     def power_law(seed: int, largest: int, alpha: float) -> None:
         y = alignment.power_law_matrix(largest + seed % 50, largest, alpha, seed=seed).toarray()
-        if y.shape[1] < 2:
-            return
+        assume(y.shape[1] > 1)
         found, r = svd(y), y.sum(0)
         # the counts are rounded down, so that r_i ≤ r_max i^−α: all that the proof needs
         bound = alignment.power_law_bound(found.s[0], largest, alpha)
-        close = alignment.cosine(found.v[:, 0], r)
-        assert np.isnan(bound) or close >= bound * (1 - ROOM)  # (b)
         limit = alignment.power_law_limit(alpha)
         assert np.isnan(limit) == (zeta(alpha) > 2)
+        assume(not np.isnan(bound))
+        close = alignment.cosine(found.v[:, 0], r)
+        assert close >= bound * (1 - ROOM)  # (b)
         if not np.isnan(limit):
             assert bound >= limit * (1 - ROOM) and close >= limit * (1 - ROOM)  # (c)
         theorem_cases.count()
@@ -202,10 +200,10 @@ def test_a_strong_leading_direction_decides_the_list(theorem_cases: Cases) -> No
     def check(found: Decomposition, size: int, factor: float) -> None:
         size = min(size, len(found.v) - 1)
         items = np.argsort(-found.v[:, 0], kind="stable")[:size]
-        if amplification.gap(found.v[:, 0], items) < 1e-9:
-            return
+        assume(amplification.gap(found.v[:, 0], items) >= 1e-9)
         y = (found.u * found.s) @ found.v.T
         sure = amplification.sure_users(found, items)
+        assume(sure.any())  # else nothing is asked
         best = np.argsort(-y, axis=1, kind="stable")[:, :size]
         assert all(set(row) == set(items) for row in best[sure])  # (a)
         if size == 1:
