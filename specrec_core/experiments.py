@@ -113,7 +113,8 @@ def run(
     where = torch.device(device)
     if together is None:
         together = len(experiment.seeds) if where.type == "cuda" else 1
-    memory.check(experiment, data.statistics, where, min(together, len(experiment.seeds)))
+    at_once = min(together, len(experiment.seeds))
+    memory.check(experiment, data.statistics, where, at_once, progress)
     parts = [
         _run_replicas(experiment, data, experiment.seeds[i : i + together], where, progress)
         for i in range(0, len(experiment.seeds), together)
