@@ -6,6 +6,7 @@ same work on it. Peers take part where they are installed: ``pip install -e '.[p
 
 import time
 from concurrent.futures import wait
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,8 +17,11 @@ from epochs import BATCH, DIM, PEERS, Specrec
 from specrec_core import crew, memory, spectra, spectral_norm
 from specrec_core.evaluation import evaluate
 from specrec_core.interactions import CSR
+from specrec_core.models import MF
 from specrec_core.ranking import recommend
+from specrec_core.records import Experiment
 from specrec_core.sampling import EpochSampler
+from specrec_core.training import fit
 
 DATA = ["ml-1m", "gowalla"]
 
@@ -129,6 +133,70 @@ def test_step_on_large_tables(timed, device, optimizer):
     """A million users and a million items: a hundred steps."""
     it = Specrec(Pairs(100 * BATCH, 10**6), device=device, optimizer=optimizer)
     timed(it.epochs, device, rounds=1, units=100, work="step on large tables", by=optimizer)
+
+
+class Held(Pairs):
+    """`Pairs` to train on; the first ``tested`` users have one more item to validate on."""
+
+    name = "random pairs"
+
+    def __init__(self, count, size, tested):
+        super().__init__(count, size)
+        # Who has the item in training already is left out.
+        some = np.flatnonzero(np.asarray(self.train[:tested, [0]].todense()) == 0)
+        pairs = (np.ones(len(some), np.int8), (some, np.zeros(len(some), np.int64)))
+        self.validation = sp.csr_matrix(pairs, self.train.shape)
+
+    def csr(self, split, device):
+        return CSR.from_scipy(getattr(self, split), device)
+
+
+def test_whole_run_on_large_tables(benchmark, timed, device):
+    """A million users and items, ten million interactions: an epoch, validated before and after.
+
+    Adam on the rows of a batch alone, d = 64; validation is of a thousand users, over all items.
+    """
+    counts = {"users": 10**6, "items": 10**6, "train": 10**7, "validation": 1000, "test": 0}
+    run = Experiment(dataset="synthetic", version="none", dim=DIM, epochs=1, seeds=(0,),
+                     batch_size=BATCH, optimizer="lazy_adam")  # fmt: skip
+    said = memory.needed(run, counts, device=device)["total"]
+    free = memory.available(torch.device(device))
+    if said > free:
+        pytest.skip(f"needs {said / 2**30:.1f} GiB of memory, and {free / 2**30:.1f} are free")
+    data = Held(counts["train"], counts["users"], counts["validation"])
+    peak = Peak(device)
+    model = MF(data.n_users, data.n_items, DIM).to(device)
+    history = timed(
+        lambda: fit(model, data, optimizer=run.optimizer, batch_size=BATCH, epochs=1, l2=1e-4,
+                    progress=False),
+        device, rounds=1, warm=False, work="whole run", by=run.optimizer,
+        users=data.n_users, items=data.n_items, interactions=data.train.nnz,
+        validated=data.validation.nnz, dim=DIM, batch=BATCH,
+    )  # fmt: skip
+    benchmark.extra_info.update(clock=history.seconds[0], peak_bytes=peak.bytes(), said_bytes=said)
+
+
+class Peak:
+    """Bytes taken from here on, at their peak: by tensors on a GPU, else by the process."""
+
+    def __init__(self, device):
+        self.cuda, anew = device == "cuda", Path("/proc/self/clear_refs")
+        if self.cuda:
+            torch.cuda.reset_peak_memory_stats()
+            self.before = torch.cuda.memory_allocated()
+        elif anew.exists():
+            anew.write_text("5")
+            self.before = self._resident("VmRSS")
+        else:
+            pytest.skip("needs /proc, to know the peak of the memory")
+
+    def bytes(self):
+        now = torch.cuda.max_memory_allocated() if self.cuda else self._resident("VmHWM")
+        return now - self.before
+
+    def _resident(self, key):
+        lines = Path("/proc/self/status").read_text().splitlines()
+        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{key}:"))
 
 
 def test_ranking_of_large_tables(timed, device):

@@ -127,7 +127,7 @@ def run_together(
     lanes = [e.with_(seeds=(seed,)) for e in experiments for seed in e.seeds]
     if together is None:
         together = len(lanes) if where.type == "cuda" else 1
-    memory.check(first, data.statistics, where, min(together, len(lanes)))
+    memory.check(first, data.statistics, where, min(together, len(lanes)), progress)
     made = iter(
         record
         for i in range(0, len(lanes), together)

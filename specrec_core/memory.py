@@ -1,9 +1,10 @@
 """What a run will need of memory, worked out before it starts; and keeping what was freed.
 
-Counted is what grows with the data, the dimension and the replicas: tables and their gradients, the
-state of the optimiser, the best tables so far, what a training step forms, and a chunk of the
-evaluation. An estimate from above of the large parts; small ones and what the libraries take
-themselves are left to a margin.
+Counted is what grows with the data, the dimension and the replicas: interactions on the device, the
+sampler and its samples, tables and their gradients, the state of the optimiser, the best tables so
+far, what a training step forms, and a chunk of the evaluation. An estimate from above of what a run
+takes beside the data as they were loaded; small parts and what the libraries take themselves are
+left to a margin. Per interaction, drawing the samples of an epoch needs most.
 """
 
 from __future__ import annotations
@@ -16,12 +17,17 @@ from typing import Any
 
 import torch
 
-from specrec_core.arguments import GRAPH_MODELS, NETWORK_MODELS
+from specrec_core.arguments import GRAPH_MODELS, NETWORK_MODELS, check_metric
+from specrec_core.losses import OBJECTIVES
 from specrec_core.neural import CELLS_ON_CPU, CELLS_ON_GPU
+from specrec_core.popularity import BLOCK_ELEMENTS, KEPT_ELEMENTS
+from specrec_core.progress import say
 from specrec_core.ranking import CHUNK_ON_CPU, CHUNK_ON_GPU
 from specrec_core.records import Experiment
+from specrec_core.sampling import TABLE
 
 FLOAT, INTEGER = 4, 8
+LISTED = 20  # items that a test lists for each user
 # Tables that an optimiser keeps.
 KEPT = {"adam": 2, "adamw": 2, "lazy_adam": 2, "momentum": 1, "sgd": 0}
 OVERHEAD = 300 * 2**20  # of what the libraries allocate themselves
@@ -67,23 +73,87 @@ def needed(
 
     ``statistics`` are those of the data (`Interactions.statistics`): ``users``, ``items``,
     ``train``, ``test`` and ``validation``. ``replicas`` is the number of seeds unless given.
+
+    Building, sampling, steps (while the samples are there), evaluation and spectra follow one
+    another: of these the largest is in the total. On a CPU it is so twice: much of the memory that
+    the C library holds lies in holes that fit nothing that comes later. Runs on millions of
+    interactions were measured to take up to twice what lived at once.
     """
     e, count = experiment, len(experiment.seeds) if replicas is None else replicas
     users, items, train = (int(statistics[key]) for key in ("users", "items", "train"))
+    cuda, graph = device.startswith("cuda"), e.model in GRAPH_MODELS
     columns = e.dim * (2 if e.model == "neumf" else e.sets or 1)
     table = (users + items) * columns * FLOAT  # of one replica
-    edges = 2 * train * (FLOAT + 4)
+    by_chunk = e.positives == "user chunks"
+    copies = 1 + (by_chunk or e.model == "sgl")
+    # Ids of the neighbours and weights, both ways, and the users' ids once more.
+    edges = 2 * train * (4 + FLOAT) + train * 4
+    views = 2 * count * edges if e.model == "sgl" else 0
+    parts = {
+        "interactions": (copies * train + _tested(statistics) + 2 * users) * INTEGER,
+        "tables": count * table,
+        "gradients": count * table * (2 if graph else 1),
+        "optimiser": count * table * KEPT[e.optimizer],
+        "best so far": count * table,
+        "graph": edges + views if graph else 0,
+        # Sixteen numbers for each interaction, of one graph or of those of all replicas; and views
+        # that are made before the last ones go.
+        "building": 16 * INTEGER * train * max(1, count * bool(views)) + views if graph else 0,
+        **_sampling(e, users, items, train, count),
+        "step": _step(e, users, items, train, count, table),
+        "evaluation": _evaluation(e, statistics, count, table, cuda),
+        # Singular values: a table of each side in double precision, and the work of its SVD.
+        "spectra": 3 * count * (users + items) * columns * 8
+        + 4 * count * min(max(users, items), columns) ** 2 * 8,
+    }
+    phases = [("building",), ("sampling",), ("samples", "step"), ("evaluation",), ("spectra",)]
+    passing = max(sum(parts[name] for name in phase) for phase in phases)
+    lasting = sum(parts.values()) - sum(parts[name] for phase in phases for name in phase)
+    return {**parts, "total": lasting + passing * (1 if cuda else 2) + OVERHEAD}
+
+
+def _tested(statistics: Mapping[str, Any]) -> int:
+    """Pairs of the larger of the two splits that are predicted."""
+    return max(int(statistics["test"]), int(statistics["validation"]))
+
+
+def _sampling(e: Experiment, users: int, items: int, train: int, count: int) -> dict[str, int]:
+    """The ``sampler``, the ``samples`` that it leaves, and ``sampling``: what making them forms."""
+    by_chunk = e.positives == "user chunks"
+    negatives = e.negatives if by_chunk or OBJECTIVES[e.loss][1] else 0
+    listed = users * items if users * items <= TABLE else 0
+    kept = making = 0
+    if negatives:  # for each interaction its key and what is skipped; and perhaps all unseen items
+        kept = (2 * train + 3 * users + 2 * items + listed) * INTEGER
+        making = (5 * train + 2 * listed) * INTEGER + listed
+    sampler = kept * (2 if e.candidates else 1)  # that of the evaluation is another
+    if by_chunk:
+        return {"sampler": sampler, "samples": 2 * train * INTEGER, "sampling": making}
+    of_replica = train * (2 + negatives) * INTEGER
+    # Positives and their order; for each negative the number drawn, in two orders, and user,
+    # bound, rank, query, positives passed and weight.
+    drawing = train * max(7, 2 + 8 * negatives) * INTEGER
+    return {
+        "sampler": sampler,
+        "samples": 2 * count * of_replica,  # of each replica, and stacked
+        "sampling": max(making, count * of_replica + drawing),
+    }
+
+
+def _step(e: Experiment, users: int, items: int, train: int, count: int, table: int) -> int:
+    columns = table // ((users + items) * FLOAT)
     batch = min(e.batch_size, train)
     chunk = 0
     if e.positives == "user chunks":  # all pairs of the users, and their scores of all items
         chunk = min(e.batch_size, users)
         batch = min(train, round(chunk * train / max(1, users)))
     pairs = batch * (1 + e.negatives)
-    graph = e.model in GRAPH_MODELS
-
-    # Rows of a batch, their gradients, and products of them.
-    step = 4 * (batch + pairs) * columns * FLOAT + 6 * chunk * items * FLOAT
-    if graph:  # the propagated table, its gradient, and what each layer keeps
+    # Rows of a batch, their gradients, and products of them; as the first step of an epoch ends,
+    # the gradients of the one before go.
+    step = 4 * (batch + pairs) * columns * FLOAT + 6 * chunk * items * FLOAT + table
+    if chunk:  # negatives of each pair, and what drawing them forms
+        step += 10 * batch * e.negatives * INTEGER
+    if e.model in GRAPH_MODELS:  # the propagated table, its gradient, and what each layer keeps
         step += (3 + e.layers) * table
     if e.model == "sgl":
         step += 2 * (2 + e.layers) * table + 4 * batch * (users + items) * FLOAT
@@ -95,37 +165,40 @@ def needed(
         step += 6 * pairs * e.sets * (e.width + e.dim) * FLOAT
     if e.regularizer == "directspec+" or e.regularizer == "uniformity":
         step += 6 * batch * batch * FLOAT
-    cuda = device.startswith("cuda")
-    # Of the chunk of users, all items: scores, a copy, and a place for the order.
-    scores = max(CHUNK_ON_GPU if cuda else CHUNK_ON_CPU, count * items)
-    evaluation = 4 * scores * FLOAT + (count * table if graph else 0)
+    return count * step
+
+
+def _evaluation(
+    e: Experiment, statistics: Mapping[str, Any], count: int, table: int, cuda: bool
+) -> int:
+    users, items, train = (int(statistics[key]) for key in ("users", "items", "train"))
+    tested = _tested(statistics)
+    by_chunk = e.positives == "user chunks"
+    ranked = users if by_chunk else min(users, tested)  # popularity is looked at for all users
+    rows = min(ranked, max(1, (CHUNK_ON_GPU if cuda else CHUNK_ON_CPU) // items))
+    # Of the chunk of users, all items: scores, those of the chunk before, and a place for the
+    # order; and what they have seen, to leave it out.
+    size = 4 * count * rows * items * FLOAT + (8 + count) * (train * rows // users) * INTEGER
+    # The lists of all users, nine numbers for each place; means; and the pairs that are looked up.
+    length = max(LISTED, check_metric(e.metric))
+    size += (count * ranked * (9 * length + 32) + 8 * tested) * INTEGER
+    # Test leaves out train and validation together: their sum, and copies in the making.
+    size += 4 * (train + int(statistics["validation"])) * INTEGER
+    if e.model in GRAPH_MODELS:  # propagated for evaluation
+        size += 3 * count * table
     if e.model in NETWORK_MODELS:
-        evaluation += 3 * max(CELLS_ON_GPU if cuda else CELLS_ON_CPU, count * items) * FLOAT
-    tested = max(int(statistics["test"]), int(statistics["validation"]))
-    evaluation += 4 * tested * e.candidates * INTEGER + count * 2 * tested * e.candidates * INTEGER
-    parts = {
-        "tables": count * table,
-        "gradients": count * table * (2 if graph else 1),
-        "optimiser": count * table * KEPT[e.optimizer],
-        "best so far": count * table,
-        "samples": count * train * (2 + e.negatives) * INTEGER * 2,
-        "graph": edges * (1 + 2 * count * (e.model == "sgl")) if graph else 0,
-        "step": count * step,
-        "evaluation": evaluation,
-        # Singular values: a table of each side in double precision, and the work of its SVD.
-        "spectra": 3 * count * (users + items) * columns * 8
-        + 4 * count * min(max(users, items), columns) ** 2 * 8,
-    }
-    # Step, evaluation and spectra follow one another.
-    passing = max(parts[name] for name in ("step", "evaluation", "spectra"))
-    lasting = sum(parts[name] for name in parts if name not in ("step", "evaluation", "spectra"))
-    return {**parts, "total": lasting + passing + OVERHEAD}
+        cells = count * items * (max(e.hidden) if e.model == "neumf" else e.width)
+        size += 3 * max(CELLS_ON_GPU if cuda else CELLS_ON_CPU, cells) * FLOAT
+    if by_chunk:  # the leading direction of what a sigmoid makes of all scores
+        size += (min(users * items, KEPT_ELEMENTS) + 3 * BLOCK_ELEMENTS) * FLOAT
+    return size + (4 + 2 * count) * tested * e.candidates * INTEGER
 
 
 def available(device: torch.device) -> int:
     """Bytes that are free on a device: of a GPU, or of this machine (else, all that it has)."""
     if device.type == "cuda":
-        return torch.cuda.mem_get_info(device)[0]
+        held = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return torch.cuda.mem_get_info(device)[0] + held  # what torch keeps of what was freed
     try:
         import psutil
 
@@ -140,22 +213,32 @@ def available(device: torch.device) -> int:
 
 
 def check(
-    experiment: Experiment, statistics: Mapping[str, Any], device: torch.device, replicas: int
+    experiment: Experiment,
+    statistics: Mapping[str, Any],
+    device: torch.device,
+    replicas: int,
+    show: bool = False,
 ) -> None:
-    """MemoryError, with the numbers, unless the run fits into what is free on the device."""
+    """MemoryError, with the numbers, unless the run fits into what is free on the device.
+
+    With ``show`` the numbers are stated, as progress is, where it does fit.
+    """
     parts = needed(experiment, statistics, replicas=replicas, device=device.type)
     give_back()  # what runs before this one have left is free, too
     free = available(device)
+    together = f" with {replicas} replicas together" if replicas > 1 else ""
+    stated = (
+        f"a run of {experiment.name} (model {experiment.model}, dim {experiment.dim}) needs "
+        f"about {_size(parts['total'])}{together} on {device}, and {_size(free)} are free"
+    )
     if parts["total"] > free:
         largest = sorted((size, name) for name, size in parts.items() if name != "total")[-3:]
         named = ", ".join(f"{name} {_size(size)}" for size, name in reversed(largest))
-        together = f" with {replicas} replicas together" if replicas > 1 else ""
         raise MemoryError(
-            f"a run of {experiment.name} (model {experiment.model}, dim {experiment.dim}) needs "
-            f"about {_size(parts['total'])}{together} on {device}, and {_size(free)} are free "
-            f"({named}): take a smaller dim or batch_size, fewer replicas at once, or a larger "
-            "machine"
+            f"{stated} ({named}): take a smaller dim or batch_size, fewer replicas at once, or a "
+            "larger machine"
         )
+    say(stated, show)
 
 
 def _size(number: int) -> str:

@@ -17,6 +17,15 @@ def bar(steps: Iterable[int], description: str, show: bool = True) -> Any:
     return tqdm(steps, desc=description, disable=not show, leave=False, mininterval=1.0)
 
 
+def say(text: str, show: bool = True) -> None:
+    """Say something about a run where its progress is shown.
+
+    It begins with a carriage return, as a bar does, by which a page knows what to leave out.
+    """
+    if show:
+        print(f"\r{text}", file=sys.stderr, flush=True)
+
+
 class _Lines:
     """The part of tqdm's interface that is used here, a line every ten seconds."""
 
@@ -35,8 +44,7 @@ class _Lines:
     def __iter__(self) -> Iterator[int]:
         last = time.monotonic()
         for done, step in enumerate(self.steps):
-            if self.show and time.monotonic() - last > 10:
+            if time.monotonic() - last > 10:
                 last = time.monotonic()
-                line = f"{self.description}: {done}/{len(self.steps)} {self.note}"
-                print(line, file=sys.stderr, flush=True)
+                say(f"{self.description}: {done}/{len(self.steps)} {self.note}", self.show)
             yield step
