@@ -6,6 +6,7 @@ Each peer is a class made of interactions and the name of a model; ``epochs(n)``
 ImportError; one that has no such model, LookupError.
 """
 
+import contextlib
 import math
 import tempfile
 from pathlib import Path
@@ -165,7 +166,8 @@ class RecBole:
 
         name = {"BPR-MF": "BPR", "LightGCN": "LightGCN"}[model]
         self.shape = data.train.shape
-        with tempfile.TemporaryDirectory() as folder:
+        # It writes logs to where it is.
+        with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
             write_inter(Path(folder) / "pairs", data)
             config = Config(model=name, dataset="pairs", config_dict={
                 "data_path": folder, "benchmark_filename": ["train", "valid", "test"],
