@@ -39,7 +39,8 @@ def bytes_of_epoch(data, model, dim=DIM):
     adds, and writes the result.
 
     Left out is what a kernel made for it could keep in registers, so that no step moves less unless
-    a cache holds the tables: then the share of the roofline can be above one.
+    a cache holds the tables. The share of the roofline can be above one then, or where memory
+    serves these reads and writes faster than those of a copy.
     """
     samples, nodes, row = data.train.nnz, sum(data.train.shape), 4 * dim
     steps = math.ceil(samples / BATCH)

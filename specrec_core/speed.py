@@ -81,7 +81,8 @@ class Measurements:
         """Rows that say how many ``bytes`` they have to move, and their ``share`` of the roofline.
 
         The share is the time that the bytes take at the measured bandwidth over the time
-        measured. Above 1 where a cache holds what is counted as moved.
+        measured. Above 1 where a cache holds what is counted as moved, or where memory serves it
+        faster than a copy.
         """
         if "bytes" not in self.rows:
             return self.rows[:0].assign(bytes=[], share=[])
