@@ -29,8 +29,8 @@ help: ## this list
 	@echo "            BUDGET=9m  ONLY='directspec …'  DEVICE=cuda  WORKERS=2 (else one for each core)"
 	@echo "make pdf    the whole book on paper (needs chromium)"
 	@echo "make bench  speed of the library, for the page how_fast; DEVICE=cuda where there is one"
-	@echo "            PEERS=1 besides that of others (installed apart)  QUALITY=1 only time to quality"
-	@echo "            ONLY=large_tables the benchmarks whose name has this, into a file of their own"
+	@echo "            PEERS=1 beside that of others (installed apart)  QUALITY=1 time to quality"
+	@echo "            ONLY='growth or spikes' benchmarks of such names, into a file of their own"
 	@echo "make checks try every theorem and record the number of cases in book/results/checks.json"
 	@echo "make clean  remove what was built, not what was set up"
 	@echo
@@ -75,14 +75,22 @@ paper: $(SET_UP)
 pdf: $(SET_UP)
 	@$(RUN) -m specrec_core.book pdf
 
-# With PEERS=1 in an environment of its own: RecBole asks for versions that the book does not use.
+# With PEERS=1 in an environment of its own: RecBole and LensKit ask for versions that the book does
+# not use. Each kind of run has a file, so that none overwrites another; it is written anew only when
+# the run has ended.
 BENCH_PYTHON := $(if $(PEERS),.venv-peers/bin/python,$(RUN))
+BENCH_DEVICE := $(or $(DEVICE),cpu)
+BENCH_KIND   := $(if $(QUALITY),time_to_quality$(if $(PEERS),, and specrec),$(if $(PEERS),,not )beside_peers)
+EMPTY :=
+BENCH_FILE   := book/speed/$(subst $(EMPTY) $(EMPTY),_,$(BENCH_DEVICE)$(if $(PEERS),-peers)$(if $(QUALITY),-quality)$(if $(ONLY),-$(strip $(ONLY)))).json
 
 bench: $(if $(PEERS),.venv-peers/.set-up,$(SET_UP))
 	@mkdir -p book/speed
 	OMP_NUM_THREADS=1 $(BENCH_PYTHON) -m pytest benchmarks --benchmark-only \
-	    --benchmark-json=book/speed/$(or $(DEVICE),cpu)$(if $(QUALITY),-quality)$(if $(ONLY),-$(ONLY)).json \
-	    $(if $(QUALITY),--quality -k "time_to_quality and $(or $(ONLY),test)",$(if $(ONLY),-k $(ONLY)))
+	    --device $(BENCH_DEVICE) $(if $(QUALITY),--quality) \
+	    -k "($(BENCH_KIND))$(if $(ONLY), and ($(ONLY)))" \
+	    --benchmark-json="$(BENCH_FILE).part"; \
+	    code=$$?; [ ! -s "$(BENCH_FILE).part" ] || mv "$(BENCH_FILE).part" "$(BENCH_FILE)"; exit $$code
 
 .venv-peers/.set-up: pyproject.toml
 	@[ -x .venv-peers/bin/pip ] || $(PYTHON) .ci/make_venv.py .venv-peers

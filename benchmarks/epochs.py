@@ -6,10 +6,13 @@ Each peer is a class made of interactions and the name of a model; ``epochs(n)``
 ImportError; one that has no such model, LookupError.
 """
 
+import contextlib
+import math
 import tempfile
 from pathlib import Path
 
 import numpy as np
+import pytest
 import scipy.sparse as sp
 import torch
 
@@ -22,6 +25,29 @@ from specrec_core.sampling import EpochSampler
 from specrec_core.steps import Objective, RowSteps
 
 DIM, BATCH, LAYERS = 64, 2048, 3
+
+
+def bytes_of_epoch(data, model, dim=DIM):
+    """What an epoch of ours has to move between memory and processor, in bytes of float32.
+
+    Each step: dense Adam reads parameter, gradient and both moments of both tables and writes all
+    but the gradient, seven times the tables. Each of the three rows of a sample: the row is read,
+    its gradient is added to a kept buffer (read and written), and the buffer is cleared again
+    (written). Samples: three whole numbers of 8 bytes, written once and read once. LightGCN
+    besides: as many products forward as backward, one for each layer, each of which reads for
+    every entry of the adjacency its index and weight, 8 bytes, and a row, reads what Horner's rule
+    adds, and writes the result.
+
+    Left out is what a kernel made for it could keep in registers, so that no step moves less unless
+    a cache holds the tables. The share of the roofline can be above one then, or where memory
+    serves these reads and writes faster than those of a copy.
+    """
+    samples, nodes, row = data.train.nnz, sum(data.train.shape), 4 * dim
+    steps = math.ceil(samples / BATCH)
+    moved = steps * 7 * nodes * row + samples * (3 * 4 * row + 2 * 3 * 8)
+    if model == "LightGCN":
+        moved += steps * 2 * LAYERS * (2 * samples * (8 + row) + 2 * nodes * row)
+    return moved
 
 
 class Specrec:
@@ -58,7 +84,11 @@ class Specrec:
 
 
 class Implicit:
-    """A compiled loop of plain SGD over single triples, with a bias for each item."""
+    """A compiled loop of plain SGD over single triples, with a bias for each item.
+
+    Positives and negatives are drawn from the interactions, negatives hence by popularity; one that
+    the user has seen is skipped with its triple.
+    """
 
     def __init__(self, data, model="BPR-MF", rate=0.01, l2=0.01):
         import implicit
@@ -69,7 +99,7 @@ class Implicit:
         )
         self.model = implicit.bpr.BayesianPersonalizedRanking(
             factors=DIM - 1, learning_rate=rate, regularization=l2, iterations=1, num_threads=1,
-            random_state=0,
+            random_state=np.random.default_rng(0),  # a number would restart at every call of fit
         )  # fmt: skip
 
     def epochs(self, n=1):
@@ -136,7 +166,9 @@ class RecBole:
         from recbole.utils import get_model, get_trainer
 
         name = {"BPR-MF": "BPR", "LightGCN": "LightGCN"}[model]
-        with tempfile.TemporaryDirectory() as folder:
+        self.shape = data.train.shape
+        # It writes logs to where it is.
+        with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
             write_inter(Path(folder) / "pairs", data)
             config = Config(model=name, dataset="pairs", config_dict={
                 "data_path": folder, "benchmark_filename": ["train", "valid", "test"],
@@ -161,6 +193,22 @@ class RecBole:
 
     def rank(self):
         return self.trainer.evaluate(self.test, load_best_model=False)
+
+    def tables(self):
+        """Rows in the order of our numbers; those of users and items it never saw stay zero."""
+        with torch.no_grad():
+            if self.model.__class__.__name__ == "LightGCN":
+                tables = self.model()
+            else:
+                tables = (self.model.user_embedding.weight, self.model.item_embedding.weight)
+        found = []
+        for table, field, n in zip(tables, ("user_id", "item_id"), self.shape, strict=True):
+            code = self.train.dataset.field2token_id[field]
+            tokens = [token for token in code if token != "[PAD]"]
+            rows = torch.zeros(n, DIM)
+            rows[[int(token) for token in tokens]] = table[[int(code[t]) for t in tokens]].detach()
+            found.append(rows)
+        return found
 
 
 class PyG:
@@ -198,13 +246,60 @@ class PyG:
     def rank(self):
         raise LookupError("torch_geometric leaves evaluation to its user")
 
+    def tables(self):
+        with torch.no_grad():
+            return self.model.get_embedding(self.graph).split([self.users, self.items])
 
-PEERS = {"specrec": Specrec, "RecBole": RecBole, "PyG": PyG, "implicit": Implicit, "cornac": Cornac}
+
+class LensKit:
+    """AdamW on mini-batches: FlexMF with the pairwise loss, its model compiled by torch."""
+
+    def __init__(self, data, model="BPR-MF", rate=1e-3, l2=1e-4):
+        import pandas as pd
+        from lenskit.data import from_interactions_df
+        from lenskit.flexmf import FlexMFImplicitScorer
+        from lenskit.training import TrainingOptions
+
+        only_mf(model)
+        users, items = data.train.nonzero()
+        pairs = from_interactions_df(pd.DataFrame({"user_id": users, "item_id": items}))
+        scorer = FlexMFImplicitScorer(
+            preset="bpr", embedding_size=DIM, batch_size=BATCH, learning_rate=rate,
+            regularization=l2,
+        )  # fmt: skip
+        self.trainer = scorer.create_trainer(pairs, TrainingOptions(device="cpu", rng=0))
+        torch.set_num_threads(1)  # it takes as many as there are cores
+
+    def epochs(self, n=1):
+        for _ in range(n):
+            self.trainer.train_epoch()
+
+    def rank(self):
+        raise LookupError("lenskit recommends for one user at a time, in Python")
+
+
+PEERS = {
+    "specrec": Specrec, "RecBole": RecBole, "PyG": PyG, "implicit": Implicit, "cornac": Cornac,
+    "LensKit": LensKit,
+}  # fmt: skip
+
+
+def installed(data, model):
+    """One of ours and one of each peer that is here and has the model, by name."""
+    found = {}
+    for by, library in PEERS.items():
+        try:
+            found[by] = library(data, model)
+        except (ImportError, LookupError):
+            continue
+    if len(found) == 1:
+        pytest.skip("no peer with this model is installed: make bench PEERS=1")
+    return found
 
 
 def only_mf(model):
     if model != "BPR-MF":
-        raise LookupError("it has no such model")
+        raise LookupError("only its matrix factorisation is compared")
 
 
 def write_inter(folder, data):

@@ -1,7 +1,7 @@
 """How long the work of the book takes: ``make bench``; its page is `how_fast`.
 
 Real data where there are any, d = 64, batches of 2,048, one thread on a CPU; with CUDA there, the
-same work on it. Peers take part where they are installed: ``pip install -e '.[peers]'``.
+same work on it. Peers take part where they are installed: ``make bench PEERS=1``.
 """
 
 import time
@@ -12,10 +12,9 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 import torch
-from epochs import BATCH, DIM, PEERS, Specrec
+from epochs import BATCH, Specrec, bytes_of_epoch, installed
 
-from specrec_core import crew, memory, spectra, spectral_norm
-from specrec_core.evaluation import evaluate
+from specrec_core import crew, memory
 from specrec_core.interactions import CSR
 from specrec_core.models import MF
 from specrec_core.ranking import recommend
@@ -24,31 +23,28 @@ from specrec_core.sampling import EpochSampler
 from specrec_core.training import fit
 
 DATA = ["ml-1m", "gowalla"]
+ROUNDS = {"BPR-MF": 7, "LightGCN": 2}  # of LightGCN, a round with all peers takes ten minutes
 
 
-def of(peer, data, model, **settings):
-    try:
-        return PEERS[peer](data, model, **settings)
-    except (ImportError, LookupError) as error:
-        pytest.skip(f"{peer}: {error}")
-
-
-@pytest.mark.parametrize("peer", [name for name in PEERS if name != "specrec"])
-@pytest.mark.parametrize("model", ["BPR-MF", "LightGCN"])
+@pytest.mark.parametrize("model", list(ROUNDS))
 @pytest.mark.parametrize("name", DATA)
-def test_epoch_of_peer(timed, load, name, model, peer):
-    it = of(peer, load(name), model)
-    units = 1 if peer in ("RecBole", "PyG") else 5
-    slow = model == "LightGCN"  # minutes: one epoch tells enough
-    timed(lambda: it.epochs(units), rounds=1 if slow else 3, warm=not slow, units=units,
-          work="epoch", by=peer, model=model, data=name)  # fmt: skip
+def test_epoch_beside_peers(in_turn, load, name, model):
+    """An epoch of ours and of each peer that is installed, in turn."""
+    found = installed(load(name), model)
+    # Compiled loops are short: five passes a time.
+    passes = {by: 5 if by in ("implicit", "cornac") else 1 for by in found}
+    works = {by: (lambda it=it, n=passes[by]: it.epochs(n), passes[by]) for by, it in found.items()}
+    in_turn(works, rounds=ROUNDS[model], warm=model == "BPR-MF", work="epoch", model=model,
+            data=name)  # fmt: skip
 
 
-@pytest.mark.parametrize("model", ["BPR-MF", "LightGCN"])
+@pytest.mark.parametrize("model", list(ROUNDS))
 @pytest.mark.parametrize("name", DATA)
 def test_epoch(timed, load, device, name, model):
-    it = Specrec(load(name), model, device=device)
-    timed(it.epochs, device, work="epoch", by="specrec", model=model, data=name)
+    data = load(name)
+    it = Specrec(data, model, device=device)
+    timed(it.epochs, device, rounds=5 if model == "BPR-MF" else 3, work="epoch", by="specrec",
+          model=model, data=name, bytes=bytes_of_epoch(data, model))  # fmt: skip
 
 
 @pytest.mark.parametrize("replicas", [1, 2, 5, 10])
@@ -77,8 +73,9 @@ def test_seeds_in_two_processes(benchmark, load):
         one = min(clock(1) for _ in range(2))
         five = benchmark.pedantic(lambda: clock(5), rounds=1)
     benchmark.extra_info.update(
-        work="seeds in processes", seeds=5, processes=2, one=one, five=five, ratio=five / one
-    )
+        work="seeds in processes", device="cpu", seeds=5, processes=2, one=one, five=five,
+        ratio=five / one,
+    )  # fmt: skip
 
 
 @pytest.mark.parametrize("dim", [16, 64, 256, 1024])
@@ -108,6 +105,15 @@ class Pairs:
         return CSR(offsets, columns, self.train.shape)
 
 
+@pytest.mark.parametrize("count", [10**5, 10**6, 10**7])
+def test_growth(timed, device, count):
+    """An epoch of BPR-MF, as data grow: a hundred interactions to a user and to an item."""
+    it = Specrec(Pairs(count), device=device)
+    small = count < 10**7
+    timed(it.epochs, device, rounds=3 if small else 1, warm=small, work="growth",
+          interactions=count)  # fmt: skip
+
+
 def samples(timed, device, count):
     """All samples of an epoch, as data grow."""
     data = Pairs(count)
@@ -131,8 +137,12 @@ def test_samples_of_large_data(timed, device):
 @pytest.mark.parametrize("optimizer", ["adam", "lazy_adam"])
 def test_step_on_large_tables(timed, device, optimizer):
     """A million users and a million items: a hundred steps."""
-    it = Specrec(Pairs(100 * BATCH, 10**6), device=device, optimizer=optimizer)
-    timed(it.epochs, device, rounds=1, units=100, work="step on large tables", by=optimizer)
+    data = Pairs(100 * BATCH, 10**6)
+    it = Specrec(data, device=device, optimizer=optimizer)
+    steps = -(-data.train.nnz // BATCH)
+    dense = {"bytes": bytes_of_epoch(data, "BPR-MF") / steps} if optimizer == "adam" else {}
+    timed(it.epochs, device, rounds=2, units=steps, work="step on large tables", by=optimizer,
+          **dense)  # fmt: skip
 
 
 class Held(Pairs):
@@ -205,116 +215,3 @@ def test_ranking_of_large_tables(timed, device):
     score, users = it.model.scorer(), torch.arange(1000, device=device)
     timed(lambda: recommend(score, users, it.seen, 20), device, units=1000,
           work="ranking of large tables", by="one user")  # fmt: skip
-
-
-@pytest.mark.parametrize("peer", [name for name in PEERS if name != "specrec"])
-@pytest.mark.parametrize("name", DATA)
-def test_evaluation_of_peer(timed, load, name, peer):
-    it = of(peer, load(name), "BPR-MF")
-    it.epochs(1)
-    try:
-        it.rank()
-    except LookupError as error:
-        pytest.skip(f"{peer}: {error}")
-    timed(it.rank, rounds=3, work="evaluation", by=peer, data=name)
-
-
-@pytest.mark.parametrize("name", DATA)
-def test_evaluation(timed, load, device, name):
-    """Recall and NDCG at 20 of all users over all items, seen items left out."""
-    it = Specrec(load(name), device=device)
-    timed(it.rank, device, work="evaluation", by="specrec", data=name)
-
-
-@pytest.mark.parametrize("name", DATA)
-def test_product_and_top(timed, load, device, name):
-    """What an evaluation cannot do without: the product, and the 20 best of each row."""
-    it = Specrec(load(name), device=device)
-    users, items = (table.to(device) for table in it.tables())
-
-    def least():
-        for chunk in users.split(1024):
-            (chunk @ items.mT).topk(20)
-
-    timed(least, device, work="evaluation", by="product and top-k alone", data=name)
-
-
-@pytest.mark.parametrize("method", ["svd", "gram"])
-def test_singular_values(timed, method, device):
-    """All singular values of a 40,981 × 64 table."""
-    table = torch.randn(40_981, DIM, generator=torch.Generator().manual_seed(0)).to(device)
-    timed(lambda: spectra.singular_values(table, method=method), device, rounds=5,
-          work="singular values of 40,981 × 64", by=method)  # fmt: skip
-
-
-def normal_tables(users, items, device, mean=0.0):
-    stream = torch.Generator().manual_seed(0)
-    return [torch.randn(n, DIM, generator=stream).add_(mean).to(device) for n in (users, items)]
-
-
-def test_product_singular_values(timed, device):
-    """σ of U Vᵀ for 29,858 users and 40,981 items, d = 64, from the factors."""
-    tables = normal_tables(29_858, 40_981, device)
-    timed(lambda: spectra.product_singular_values(*tables), device, rounds=5,
-          work="singular values of scores, 29,858 × 40,981", by="factors")  # fmt: skip
-
-
-WAYS = {  # to the square of the norm
-    "one power step": spectral_norm.spectral_norm_penalty,
-    "exact, from the factors": spectral_norm.exact_spectral_norm,
-    "exact, of the scores": lambda users, items: torch.linalg.svdvals(users @ items.mT)[0] ** 2,
-}
-
-
-@pytest.mark.parametrize("items", [10**3, 10**4, 10**5, 10**6])
-@pytest.mark.parametrize("way", list(WAYS))
-def test_spectral_norm(benchmark, timed, way, items, device):
-    """ReSN's approximation of σ₁ of U Vᵀ against exact ones: as many users as items, d = 64."""
-    if way == "exact, of the scores" and items > 10**3:
-        pytest.skip("the singular values of 10,000 × 10,000 scores take minutes, of more, hours")
-    tables = normal_tables(items, items, device, mean=0.2)
-    found = timed(lambda: WAYS[way](*tables), device, work="spectral norm", by=way, items=items)
-    squared = spectral_norm.exact_spectral_norm(*tables)
-    benchmark.extra_info["over exact"] = float(found / squared) ** 0.5
-
-
-GRID = {  # rates and L2 strengths: four settings for each
-    "specrec": ((1e-3, 3e-3), (1e-3, 1e-2)),
-    "implicit": ((0.01, 0.05), (0.01, 0.03)),
-    "cornac": ((0.01, 0.05), (0.001, 0.01)),
-}
-
-
-@pytest.mark.parametrize("peer", list(GRID))
-@pytest.mark.parametrize("name", DATA)
-def test_time_to_quality(request, benchmark, load, name, peer):
-    """Validation NDCG@20 against processor seconds of training, four settings of each.
-
-    Until the score has not improved for five evaluations, or 600 processor seconds of training.
-    """
-    if not request.config.getoption("--quality"):
-        pytest.skip("needs --quality: it takes half an hour")
-    data, every = load(name), {"specrec": 2}.get(peer, 10)
-    truth, seen = data.csr("validation"), data.csr("train")
-    curves = []
-
-    def train():
-        for rate in GRID[peer][0]:
-            for l2 in GRID[peer][1]:
-                it = of(peer, data, "BPR-MF", rate=rate, l2=l2)
-                spent, seconds, scores = 0.0, [], []
-                while spent < 600 and (len(scores) < 6 or max(scores[-5:]) > max(scores[:-5])):
-                    started = time.process_time()
-                    it.epochs(every)
-                    spent += time.process_time() - started
-                    users, items = it.tables()
-                    found = evaluate(lambda ids: (users[ids] @ items.mT)[None], truth, seen,  # noqa: B023
-                                     k=(20,), conventions=("standard",))  # fmt: skip
-                    seconds.append(round(spent, 3))
-                    scores.append(round(float(found.mean["ndcg@20"]), 5))
-                curves.append({"rate": rate, "l2": l2, "seconds": seconds, "ndcg@20": scores})
-
-    benchmark.pedantic(train, rounds=1)
-    benchmark.extra_info.update(
-        work="time to quality", by=peer, data=name, every=every, batch=BATCH, curves=curves
-    )

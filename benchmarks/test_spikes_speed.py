@@ -1,4 +1,4 @@
-"""How long it takes to count spikes: ``pytest benchmarks/test_spikes_speed.py --benchmark-only``.
+"""How long it takes to count spikes: ``make bench ONLY=spikes``.
 
 One thread on a CPU unless OMP_NUM_THREADS says otherwise; with CUDA there, the same work on it. To
 be compared with ``test_one_product``: the cosines of all rows with all peaks, the least that a walk
@@ -11,15 +11,9 @@ import torch
 
 from specrec_core import norms, spikes, stability
 
-DEVICES = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
 SIZES = [100_000, 1_000_000]
 NOISE = {100_000: 0.56, 1_000_000: 0.53}  # a few thousand peaks
 F = 128
-
-
-@pytest.fixture(params=DEVICES)
-def device(request):
-    return request.param
 
 
 @pytest.fixture(scope="module", params=SIZES)
@@ -48,38 +42,39 @@ def planted(n, seed=0):
     return torch.from_numpy(table)
 
 
-def once(benchmark, work, device, **info):
-    def timed():
-        result = work()
-        if device == "cuda":
-            torch.cuda.synchronize()
-        return result
+@pytest.fixture
+def once(timed):
+    """One round of counting spikes of a table, or of what it is compared with."""
 
-    result = benchmark.pedantic(timed, rounds=1, warmup_rounds=0)
-    benchmark.extra_info.update(info)
-    return result
+    def run(work, device, by, table):
+        kind = str(table.dtype).removeprefix("torch.")
+        return timed(work, device, rounds=1, warm=False, work="Spk", by=by, rows=len(table),
+                     dim=F, type=kind)  # fmt: skip
+
+    return run
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=["float32", "float64"])
-def test_peaks(benchmark, spiky, device, dtype):
+def test_peaks(once, benchmark, spiky, device, dtype):
     """The walk on a spiky table."""
     if dtype == torch.float64 and len(spiky) > SIZES[0]:
         pytest.skip("float64 takes the smaller table alone")
     table = spiky.to(device, dtype)
-    found = once(benchmark, lambda: spikes.peaks(table), device)
+    found = once(lambda: spikes.peaks(table), device, "the walk", table)
     benchmark.extra_info["peaks"] = len(found.peaks)
 
 
-def test_peaks_of_noise(benchmark, device):
+def test_peaks_of_noise(once, benchmark, device):
     """The walk on 100,000 rows of noise, the worst case: half of all rows are peaks."""
     table = torch.from_numpy(
         np.random.default_rng(0).standard_normal((SIZES[0], F), dtype=np.float32)
     ).to(device)
-    found = once(benchmark, lambda: spikes.peaks(table), device)
+    found = once(lambda: spikes.peaks(table), device, "the walk on noise", table)
+    benchmark.extra_info["peaks"] = len(found.peaks)
     assert len(found.peaks) == SIZES[0] // 2 + 1
 
 
-def test_one_product(benchmark, spiky, greedy, device):
+def test_one_product(once, benchmark, spiky, greedy, device):
     """All cosines of rows and peaks, thrown away by chunks."""
     unit = torch.nn.functional.normalize(spiky.to(device))
     heads = unit[greedy.peaks.to(device)].T.contiguous()
@@ -89,12 +84,14 @@ def test_one_product(benchmark, spiky, greedy, device):
         for rows in unit.split(size):
             rows @ heads
 
-    once(benchmark, product, device, peaks=len(greedy.peaks))
+    once(product, device, "the product with the peaks alone", unit)
+    benchmark.extra_info["peaks"] = len(greedy.peaks)
 
 
-def test_row_by_row(benchmark):
+def test_row_by_row(once, benchmark):
     """The walk one row at a time in numpy, float32, on the smaller table."""
-    table = planted(SIZES[0]).numpy()
+    held = planted(SIZES[0])
+    table = held.numpy()
 
     def walk():
         length = np.linalg.norm(table, axis=1)
@@ -110,21 +107,22 @@ def test_row_by_row(benchmark):
                     break
         return found
 
-    found = once(benchmark, walk, "cpu")
+    found = once(walk, "cpu", "row by row", held)
     # float32 products of different shapes differ where a cosine equals the threshold to rounding
-    assert len(found) == pytest.approx(len(spikes.peaks(table).peaks), rel=0.01)
+    assert len(found) == pytest.approx(len(spikes.peaks(held).peaks), rel=0.01)
     benchmark.extra_info["peaks"] = len(found)
 
 
-def test_members(benchmark, spiky, greedy, device):
+def test_members(once, spiky, greedy, device):
     """The spike of each row."""
     table = spiky.to(device)
-    once(benchmark, lambda: spikes.members(table, greedy), device, peaks=len(greedy.peaks))
+    once(lambda: spikes.members(table, greedy), device, "the spike of each row", table)
 
 
-def test_neighbour_stability(benchmark, device):
+def test_neighbour_stability(once, device):
     """The official protocol: 5 groups of 20,000 rows, 1000 queries each, lists of 500."""
     one = planted(SIZES[0]).to(device)
     two = one + 0.1 * planted(SIZES[0], seed=1).to(device)
     groups = norms.norm_groups(one)
-    once(benchmark, lambda: stability.neighbour_stability(one, two, groups=groups), device)
+    once(lambda: stability.neighbour_stability(one, two, groups=groups), device,
+         "stability of neighbours", one)  # fmt: skip

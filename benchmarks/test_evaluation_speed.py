@@ -1,0 +1,54 @@
+"""Recall and NDCG at 20 of all users over all items, seen items left out; and what it cannot avoid.
+
+In turn with the product of the embeddings alone, and with the product and the 20 best of each row.
+"""
+
+import pytest
+import torch
+from epochs import Specrec, installed
+
+from specrec_core.ranking import CHUNK_ON_CPU, CHUNK_ON_GPU
+
+ROUNDS = 7
+DATA = ["ml-1m", "gowalla"]
+
+
+def limits(it, device="cpu"):
+    """What an evaluation cannot do without, in chunks of the size of ours and one kept buffer."""
+    users, items = (table.detach().to(device) for table in it.tables())
+    size = (CHUNK_ON_CPU if device == "cpu" else CHUNK_ON_GPU) // len(items)
+    buffer = torch.empty(size, len(items), device=device)
+
+    def products():
+        for chunk in users.split(size):
+            yield torch.mm(chunk, items.mT, out=buffer[: len(chunk)])
+
+    def product():
+        for _ in products():
+            pass
+
+    def product_and_top():
+        for scores in products():
+            scores.topk(20)
+
+    return {"product and top-k alone": (product_and_top, 1), "product alone": (product, 1)}
+
+
+@pytest.mark.parametrize("name", DATA)
+def test_evaluation(in_turn, load, device, name):
+    it = Specrec(load(name), device=device)
+    works = {"specrec": (it.rank, 1), **limits(it, device)}
+    in_turn(works, device, rounds=ROUNDS, work="evaluation", data=name)
+
+
+@pytest.mark.parametrize("name", DATA)
+def test_evaluation_beside_peers(in_turn, load, name):
+    works = {}
+    for by, it in installed(load(name), "BPR-MF").items():
+        it.epochs(1)
+        try:
+            it.rank()
+        except LookupError:  # it has no evaluation of all users
+            continue
+        works |= {by: (it.rank, 1), **(limits(it) if by == "specrec" else {})}
+    in_turn(works, rounds=ROUNDS, work="evaluation", data=name)

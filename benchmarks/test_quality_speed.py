@@ -1,0 +1,69 @@
+"""Validation NDCG@20 against processor seconds of training: ``make bench PEERS=1 QUALITY=1``.
+
+What a test finds is written when all of them have ended: ``ONLY=gowalla`` or ``ONLY=PyG`` does some
+of them, into a file of their own.
+"""
+
+import time
+
+import pytest
+from epochs import BATCH, PEERS
+
+from specrec_core.evaluation import evaluate
+from specrec_core.speed import QUALITY
+
+GRID = {  # rates and L2 strengths: each with each
+    ("BPR-MF", "specrec"): ((1e-3, 3e-3), (1e-3, 1e-2)),
+    ("BPR-MF", "RecBole"): ((1e-3,), (1e-3,)),
+    ("BPR-MF", "implicit"): ((0.01, 0.05), (0.01, 0.03)),
+    ("BPR-MF", "cornac"): ((0.01, 0.05), (0.001, 0.01)),
+    ("LightGCN", "specrec"): ((1e-3,), (1e-4,)),
+    ("LightGCN", "RecBole"): ((1e-3,), (1e-4,)),
+    ("LightGCN", "PyG"): ((1e-3,), (1e-4,)),
+}
+EVERY = {  # epochs between evaluations; two but for these
+    "implicit": 10, "cornac": 10, "PyG": 1,
+}  # fmt: skip
+LIMIT = {"BPR-MF": 600, "LightGCN": 3600}  # processor seconds of training for a setting
+
+
+@pytest.mark.parametrize(
+    ("model", "peer"), [(model, by) for model, libraries in QUALITY.items() for by in libraries]
+)
+@pytest.mark.parametrize("name", ["ml-1m", "gowalla"])
+def test_time_to_quality(request, benchmark, load, name, model, peer):
+    """Until the score has not improved for five evaluations, or the time is spent."""
+    if not request.config.getoption("--quality"):
+        pytest.skip("needs --quality: it takes hours")
+    data, every = load(name), EVERY.get(peer, 2)
+    truth, seen = data.csr("validation"), data.csr("train")
+    curves = []
+
+    def train():
+        for rate in GRID[model, peer][0]:
+            for l2 in GRID[model, peer][1]:
+                it = PEERS[peer](data, model, rate=rate, l2=l2)
+                spent, seconds, scores = 0.0, [], []
+                while spent < LIMIT[model] and rises(scores):
+                    started = time.process_time()
+                    it.epochs(every)
+                    spent += time.process_time() - started
+                    users, items = it.tables()
+                    found = evaluate(lambda ids: (users[ids] @ items.mT)[None], truth, seen,  # noqa: B023
+                                     k=(20,), conventions=("standard",))  # fmt: skip
+                    seconds.append(round(spent, 3))
+                    scores.append(round(float(found.mean["ndcg@20"]), 5))
+                curves.append({"rate": rate, "l2": l2, "seconds": seconds, "ndcg@20": scores})
+
+    try:
+        benchmark.pedantic(train, rounds=1)
+    except ImportError as error:
+        pytest.skip(f"{peer}: {error}")
+    benchmark.extra_info.update(
+        work="time to quality", by=peer, model=model, data=name, device="cpu", every=every,
+        batch=BATCH, limit=LIMIT[model], curves=curves,
+    )  # fmt: skip
+
+
+def rises(scores):
+    return len(scores) < 6 or max(scores[-5:]) > max(scores[:-5])
