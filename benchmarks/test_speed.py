@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 import torch
-from epochs import BATCH, Specrec, bytes_of_epoch, installed
+from epochs import BATCH, DIM, Specrec, bytes_of_epoch, installed
 
 from specrec_core import crew, memory
 from specrec_core.interactions import CSR

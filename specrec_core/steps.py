@@ -121,6 +121,7 @@ class RowSteps:
         model.new_epoch(streams)
         drawn = [self.sampler.epoch(stream) for stream in streams]
         users, items, negatives = (torch.stack(column) for column in zip(*drawn, strict=True))
+        del drawn
         # One gradient for each table, kept from step to step: only rows of the batch are touched.
         gradients = [torch.zeros_like(table) for table in (model.users, model.items)]
         own = [*model.network(), *self.objective.debias.own(model)]
