@@ -199,10 +199,10 @@ class XSimGCL(Contrastive):
         assert self._other_view is not None
         total: Tensor | float = 0.0
         for one, other, which in zip(final, self._other_view, ids[:2], strict=True):
-            counted = first_of_each(which)
-            own = torch.arange(which.shape[-1], device=which.device).expand_as(which)
+            nodes, counted = distinct(which, one.shape[1])
+            own = torch.arange(nodes.shape[-1], device=nodes.device).expand_as(nodes)
             terms = info_nce(
-                gather(one, which), gather(other, which), own, self.contrast_temperature, counted
+                gather(one, nodes), gather(other, nodes), own, self.contrast_temperature, counted
             ).where(counted, 0.0)
             sums = terms.sum(-1)
             total = total + (sums if self.reduction == "sum" else sums / counted.sum(-1))
@@ -245,6 +245,16 @@ def often(ids: Tensor, n: int) -> tuple[Tensor, Tensor]:
         pad_sequence(list(rows), batch_first=True) for rows in zip(*found, strict=True)
     )
     return nodes, counts
+
+
+def distinct(ids: Tensor, n: int) -> tuple[Tensor, Tensor]:
+    """Numbers below n that hold those in each row of ``ids (R, B)``, and which count: ``(R, K)``.
+
+    Each that is in the row counts once. K is as in `often`.
+    """
+    nodes, counts = often(ids, n)
+    once = ids.is_cuda and ids.shape[-1] < n
+    return nodes, first_of_each(ids) if once else counts > 0
 
 
 def first_of_each(ids: Tensor) -> Tensor:

@@ -150,15 +150,17 @@ def _step(e: Experiment, users: int, items: int, train: int, count: int, table: 
     pairs = batch * (1 + e.negatives)
     # Rows of a batch, their gradients, and products of them; as the first step of an epoch ends,
     # the gradients of the one before go.
-    step = 4 * (batch + pairs) * columns * FLOAT + 6 * chunk * items * FLOAT + table
-    if chunk:  # negatives of each pair, and what drawing them forms
+    if chunk:  # scores, those picked and where from; negatives, and what drawing them forms
+        step = 6 * chunk * items * FLOAT + table + 6 * (batch + pairs) * (FLOAT + INTEGER)
         step += 10 * batch * e.negatives * INTEGER
+    else:
+        step = 4 * (batch + pairs) * columns * FLOAT + table
     if e.model in GRAPH_MODELS:  # the propagated table, its gradient, and what each layer keeps
         step += (3 + e.layers) * table
     if e.model == "sgl":
         step += 2 * (2 + e.layers) * table + 4 * batch * (users + items) * FLOAT
     if e.model == "xsimgcl":
-        step += (2 + 3 * e.layers) * table + 8 * batch * batch * FLOAT
+        step += (2 + 3 * e.layers) * table + 8 * min(batch, max(users, items)) ** 2 * FLOAT
     if e.model == "neumf":  # inputs, masks and outputs of each layer, forward and back
         step += 6 * pairs * (2 * e.dim + sum(e.hidden)) * FLOAT
     elif e.sets:
