@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from scipy.optimize import least_squares
 
-from specrec_core.parts import Work
+from specrec_core.parts import Together, Work
 from specrec_core.records import Experiment, Record
 from specrec_core.studies import Study
 
@@ -52,8 +52,14 @@ class Estimate:
     def _work(self, e: Experiment) -> float:
         return self.sizes[e.dataset] * e.dim * (2 + e.negatives)
 
-    def seconds(self, e: Work) -> float | None:
-        """For all seeds together, one after another; None where no record tells."""
+    def seconds(self, e: Work | Together) -> float | None:
+        """For all seeds, one after another; None where no record tells.
+
+        Of experiments that train together no more is known than that they take less.
+        """
+        if isinstance(e, Together):
+            each = [self.seconds(one) for one in e.experiments]
+            return sum(s for s in each if s) if any(s is not None for s in each) else None
         known = self.studies if isinstance(e, Study) else self._lines
         key = next((key for key in _alike(e) if key in known), None)
         if key is None:
@@ -90,21 +96,21 @@ class Room:
         if isinstance(record.experiment, Experiment):
             self._sizes[record.experiment.dataset] = record.data
 
-    def alone(self, step: Work) -> None:
+    def alone(self, step: Work | Together) -> None:
         """From now on nothing runs beside that step."""
         self._alone.add(step.name)
 
-    def needs(self, step: Work) -> float:
+    def needs(self, step: Work | Together) -> float:
         """Bytes; infinite for what is to be alone."""
         from specrec_core import memory
 
         if step.name in self._alone:
             return math.inf
-        if isinstance(step, Study) or step.dataset not in self._sizes:
+        if not isinstance(step, Experiment) or step.dataset not in self._sizes:
             return 0.0
         return memory.needed(step, self._sizes[step.dataset], replicas=1)["total"]
 
-    def fits(self, step: Work, beside: Collection[Work]) -> bool:
+    def fits(self, step: Work | Together, beside: Collection[Work | Together]) -> bool:
         """Whether a step may start beside those under way; beside none any may, and is checked."""
         return not beside or sum(map(self.needs, [step, *beside])) <= self.free
 

@@ -75,8 +75,8 @@ def run(
     Parameters
     ----------
     together
-        Replicas that train at once; it changes the time, not the result. By default all of them
-        on a GPU, and one after another on a CPU, where batching them gains nothing.
+        Replicas that train at once; it changes the time, not the result. By default on a GPU as
+        many as its memory holds, and one after another on a CPU, where batching gains nothing.
 
     Raises
     ------
@@ -126,7 +126,8 @@ def run_together(
     where = torch.device(device)
     lanes = [e.with_(seeds=(seed,)) for e in experiments for seed in e.seeds]
     if together is None:
-        together = len(lanes) if where.type == "cuda" else 1
+        on_gpu = where.type == "cuda"
+        together = memory.fitting(first, data.statistics, where, len(lanes)) if on_gpu else 1
     memory.check(first, data.statistics, where, min(together, len(lanes)), progress)
     made = iter(
         record

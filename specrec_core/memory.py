@@ -214,6 +214,18 @@ def available(device: torch.device) -> int:
     return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
+def fitting(
+    experiment: Experiment, statistics: Mapping[str, Any], device: torch.device, most: int
+) -> int:
+    """How many replicas, from 1 up to ``most``, a run of them may train at once in what is free."""
+    free = available(device)
+    return next(
+        n
+        for n in range(most, 0, -1)
+        if n == 1 or needed(experiment, statistics, replicas=n, device=device.type)["total"] <= free
+    )
+
+
 def check(
     experiment: Experiment,
     statistics: Mapping[str, Any],

@@ -40,6 +40,32 @@ def kind(experiment: Experiment) -> str:
     return digest(form)
 
 
+@dataclasses.dataclass(frozen=True)
+class Together:
+    """Experiments of one `kind`, to be run as replicas of one model."""
+
+    experiments: tuple[Experiment, ...]
+
+    @property
+    def name(self) -> str:
+        """That of the first."""
+        return self.experiments[0].name
+
+
+def grouped(experiments: Mapping[str, Work]) -> dict[str, Work | Together]:
+    """Experiments of one `kind` together, by the key of the first; studies by themselves."""
+    groups: dict[str, dict[str, Work]] = {}
+    for key, one in experiments.items():
+        name = kind(one) if isinstance(one, Experiment) else key
+        groups.setdefault(name, {})[key] = one
+    found: dict[str, Work | Together] = {}
+    for group in groups.values():
+        key, first = next(iter(group.items()))
+        alike = tuple(e for e in group.values() if isinstance(e, Experiment))
+        found[key] = Together(alike) if len(alike) > 1 else first
+    return found
+
+
 def seeds_of(whole: Work) -> list[Work]:
     """The same once for each seed."""
     return [whole.with_(seeds=(seed,)) for seed in whole.seeds]

@@ -14,14 +14,12 @@ import argparse
 import os
 import sys
 import time
-from collections import Counter
 from collections.abc import Sequence
-from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
+from concurrent.futures import Executor
 
-from specrec_core import catalogue, crew, parts, records
+from specrec_core import catalogue, crew, records, scheduling
 from specrec_core.estimates import Estimate, Room, duration, span
 from specrec_core.parts import Work
-from specrec_core.records import Record
 
 
 def wanted(only: Sequence[str] = ()) -> dict[str, Work]:
@@ -64,7 +62,8 @@ def sweep(
     Longest first, so that no worker is left with a long one when the others have ended; what no
     record tells the length of comes last. An experiment that fails is reported and does not stop
     the others; one whose worker dies is tried again, three times in all. On a CPU an experiment
-    runs seed by seed, see `specrec_core.parts`.
+    runs seed by seed; on a GPU those that differ in seeds and in `specrec_core.parts.VARIED` alone
+    run together, and one by one if that fails or should take longer than is left.
 
     Parameters
     ----------
@@ -85,7 +84,7 @@ def sweep(
     past = list(records.known())
     estimate = Estimate(past, device)
     sign = 1 if shortest_first else -1
-    steps = [step for key, whole in left.items() for step in _steps(key, whole, device)]
+    steps = scheduling.steps_of(left, device)
     expected = [estimate.seconds(part) for _, part, _ in steps]
     order = sorted(
         range(len(steps)), key=lambda i: (expected[i] is None, sign * (expected[i] or 0.0))
@@ -96,14 +95,14 @@ def sweep(
     ends = None if budget is None else time.monotonic() + budget
     try:
         if executor is not None:
-            _spread(todo, executor, workers, device, 1, ends, failed)
+            scheduling.spread_over(todo, executor, workers, device, 1, ends, failed)
         elif workers == 1 and budget is None:
-            _one_after_another(todo, device, failed)
+            scheduling.one_after_another(todo, device, failed)
         else:
             threads = 1 if workers > 1 else None
             here, room = crew.Processes(workers, threads), Room(past) if device == "cpu" else None
             try:
-                _spread(todo, here, workers, device, threads, ends, failed, room)
+                scheduling.spread_over(todo, here, workers, device, threads, ends, failed, room)
             finally:
                 here.shutdown(cancel_futures=True)
     except KeyboardInterrupt:
@@ -113,154 +112,6 @@ def sweep(
     for key, reason in failed.items():
         print(f"  failed {key}: {reason}")
     return len(left)
-
-
-# What one experiment may do wrong; anything else is a mistake in the library and stops the sweep.
-FAILURES = (FloatingPointError, ValueError, OSError, MemoryError, RuntimeError, ImportError)
-ATTEMPTS = 3
-
-
-def _failed(key: str, error: BaseException, failed: dict[str, str]) -> None:
-    failed[key] = f"{type(error).__name__}: {error}"
-    print(f"FAILED {key}: {failed[key]}", file=sys.stderr, flush=True)
-
-
-Step = tuple[str, Work, Work]
-"""Key, what is to be run, and the experiment that it is a seed of (or itself)."""
-
-
-def _steps(key: str, whole: Work, device: str) -> list[Step]:
-    if device != "cpu" or len(whole.seeds) == 1:
-        return [(key, whole, whole)]
-    return [(f"{key}, seed {part.seeds[0]}", part, whole) for part in parts.seeds_of(whole)]
-
-
-def made(part: Work, device: str, threads: int | None) -> Record:
-    """What a worker does: run a step and return its record."""
-    import torch
-
-    from specrec_core import experiments, memory
-
-    if threads is None:
-        return experiments.run(part, device=device)
-    torch.set_num_threads(threads)
-    try:
-        return experiments.run(part, device=device, progress=False)
-    finally:
-        memory.give_back()  # the next step may be that of another process
-
-
-def _there(part: Work, whole: Work) -> bool:
-    """Whether this step has been made meanwhile, perhaps by another sweep."""
-    return records.find(whole) is not None or (part != whole and parts.find(part) is not None)
-
-
-def _keep(record: Record, part: Work, whole: Work) -> None:
-    """Write it, unless another sweep was faster: then that one's stays."""
-    if not _there(part, whole):
-        record.publish(None if part == whole else parts.folder())
-    if part != whole:
-        parts.assemble(whole)
-
-
-def _one_after_another(todo: list[Step], device: str, failed: dict[str, str]) -> None:
-    for number, (key, part, whole) in enumerate(todo, 1):
-        print(f"[{number}/{len(todo)}] {key}", flush=True)
-        try:
-            if _there(part, whole):
-                parts.assemble(whole)
-            else:
-                _keep(made(part, device, None), part, whole)
-        except FAILURES as error:
-            _failed(key, error, failed)
-
-
-def _spread(
-    todo: list[Step],
-    executor: Executor,
-    at_once: int,
-    device: str,
-    threads: int | None,
-    ends: float | None,
-    failed: dict[str, str],
-    room: Room | None = None,
-) -> None:
-    """Keep ``at_once`` steps under way until none is left or the budget is spent."""
-    running: dict[Future[Record], Step] = {}
-    waiting, total, begun = list(todo), len(todo), set[str]()
-    lost: Counter[str] = Counter()
-    passed_over: set[str] = set()
-    try:
-        while waiting or running:
-            while waiting and len(running) < at_once:
-                place = _next(waiting, [part for _, part, _ in running.values()], room)
-                if place is None:
-                    break
-                key, part, whole = waiting.pop(place)
-                begun.add(key)
-                if _there(part, whole):
-                    parts.assemble(whole)
-                    continue
-                needs = _too_long(part, device, ends)
-                if needs is not None:
-                    if whole.name not in passed_over:
-                        rest = "more than is left of the budget"
-                        print(f"passed over {key}: it needs about {span(needs)}, {rest}")
-                    passed_over.add(whole.name)
-                    continue
-                print(f"[{len(begun)}/{total}] {key}", flush=True)
-                running[executor.submit(made, part, device, threads)] = (key, part, whole)
-            if not running:
-                break
-            limit = None if ends is None else max(0.0, ends - time.monotonic())
-            done, _ = wait(running, timeout=limit, return_when=FIRST_COMPLETED)
-            if not done:
-                under_way = ", ".join(key for key, _, _ in running.values())
-                print(f"budget spent: {under_way} dropped, records so far are kept")
-                break
-            several = len(running) > 1
-            for future in done:
-                key, part, whole = running.pop(future)
-                try:
-                    record = future.result()
-                    _keep(record, part, whole)
-                    if room is not None:
-                        room.learn(record)
-                except Exception as error:
-                    if crew.died(error):
-                        lost[key] += 1
-                        if lost[key] < ATTEMPTS:
-                            print(f"the worker of {key} died: trying again", flush=True)
-                            waiting.insert(0, (key, part, whole))
-                            continue
-                        _failed(key, RuntimeError(f"its worker died {ATTEMPTS} times"), failed)
-                    elif isinstance(error, MemoryError) and room is not None and several:
-                        print(f"{key} has too little memory beside others: later, alone")
-                        room.alone(part)
-                        waiting.append((key, part, whole))
-                    elif isinstance(error, FAILURES):
-                        _failed(key, error, failed)
-                    else:
-                        raise
-    finally:
-        for future in running:
-            future.cancel()
-
-
-def _next(waiting: Sequence[Step], under_way: Sequence[Work], room: Room | None) -> int | None:
-    """Place of the first that there is room for beside those under way, if there is one."""
-    for place, (_, part, _) in enumerate(waiting):
-        if room is None or room.fits(part, under_way):
-            return place
-    return None
-
-
-def _too_long(experiment: Work, device: str, ends: float | None) -> float | None:
-    """The seconds that it should take, if what is left of the budget should not be enough."""
-    if ends is None:
-        return None
-    needs = Estimate(list(records.known()), device).seconds(experiment)
-    return needs if needs is not None and needs > ends - time.monotonic() else None
 
 
 def report(left: dict[str, Work], estimate: Estimate) -> None:

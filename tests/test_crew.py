@@ -12,7 +12,17 @@ import pytest
 import torch
 from test_records import record
 
-from specrec_core import catalogue, crew, estimates, experiments, memory, parts, records, sweep
+from specrec_core import (
+    catalogue,
+    crew,
+    estimates,
+    experiments,
+    memory,
+    parts,
+    records,
+    scheduling,
+    sweep,
+)
 from specrec_core.records import Experiment
 from specrec_core.studies import Study
 
@@ -143,7 +153,7 @@ def test_steps_that_do_not_fit_together_wait_for_one_another(side_by_side, monke
         under_way.remove(part)
         return left_by(part)
 
-    monkeypatch.setattr(sweep, "made", made)
+    monkeypatch.setattr(scheduling, "made", made)
     plan = {"c/wide": wide, "c/narrow": narrow[0], "c/other": narrow[1]}
     assert sweep.sweep(plan, workers=2) == 0
 
@@ -170,7 +180,7 @@ def test_a_step_refused_beside_others_is_tried_alone(side_by_side, monkeypatch, 
         return left_by(part)
 
     monkeypatch.setattr(estimates.Room, "alone", noted)
-    monkeypatch.setattr(sweep, "made", made)
+    monkeypatch.setattr(scheduling, "made", made)
     plan = {"c/long": long, "c/refused": refused, "c/hopeless": hopeless}
     assert sweep.sweep(plan, workers=2) == 1
     assert [tries.count(e) for e in (long, refused, hopeless)] == [1, 2, 2]
@@ -204,7 +214,7 @@ def test_a_step_whose_worker_died_is_tried_three_times(results, capsys):
     with Fails(9) as executor:
         plan = {"c/b": small(dim=5, seeds=(0,))}
         assert sweep.sweep(plan, executor=executor) == 1
-    assert executor.asked == sweep.ATTEMPTS == 3
+    assert executor.asked == scheduling.ATTEMPTS == 3
     assert "failed c/b: RuntimeError: its worker died 3 times" in capsys.readouterr().out
 
 
