@@ -2,13 +2,14 @@
 
 Scores come as ``positive (*, B)`` and ``negative (*, B, N)``, as in `specrec_core.losses`; all
 losses reduce over the batch only and give ``(*,)``. Strengths are numbers or tensors ``(*,)``.
-The definitions are those of the authors' public codes.
+The definitions are those of the authors' public codes, but for `weighted`.
 
 - `zero_sum` keeps the scores of a pair near zero sum [rhee2022countering];
 - `macr`, `macr_scores` take out the direct effects of item and user [wei2021macr];
 - `deconfounded_bpr`, `popularity_scores` make popularity a factor in training, and take it out
   (PD) or put in a predicted one (PDA) when ranking [zhang2021causal];
-- `propensities`, `weighted` weigh positives by inverse propensity [saito2020unbiased];
+- `propensities`, `weighted` weigh positives by inverse propensity; the authors correct the part
+  of the negatives, too [saito2020unbiased];
 - `interaction_spread` evens out what items get in proportion to who likes them, IPL
   [liu2023popularity];
 - `invariant`, `distance_correlation`: InvCF's two encoders [zhang2023invariant].
@@ -25,8 +26,7 @@ from torch import Tensor
 from specrec_core import losses
 from specrec_core.arguments import WEIGHTED_LOSSES, one_of
 from specrec_core.losses import check_scores, unit
-
-Strength = float | Tensor
+from specrec_core.strengths import Strength
 
 
 def zero_sum(positive: Tensor, negative: Tensor, weight: Strength = 0.9) -> Tensor:
