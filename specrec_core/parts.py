@@ -25,7 +25,10 @@ VARIED = (
     "learning_rate", "l2", "strength", "temperature", "temperature_unrelated", "shrink",
     "contrast_weight", "contrast_temperature",
 )  # fmt: skip
-"""Settings that replicas of one model may have of their own."""
+"""Settings that replicas of one model may have of their own.
+
+Not the share of noise: with it the data differ, and how many steps an epoch has.
+"""
 
 
 def kind(experiment: Experiment) -> str:
