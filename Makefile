@@ -89,8 +89,8 @@ bench: $(if $(PEERS),.venv-peers/.set-up,$(SET_UP))
 	OMP_NUM_THREADS=1 $(BENCH_PYTHON) -m pytest benchmarks --benchmark-only \
 	    --device $(BENCH_DEVICE) $(if $(QUALITY),--quality) \
 	    -k "($(BENCH_KIND))$(if $(ONLY), and ($(ONLY)))" \
-	    --benchmark-json="$(BENCH_FILE).part"; \
-	    code=$$?; [ ! -s "$(BENCH_FILE).part" ] || mv "$(BENCH_FILE).part" "$(BENCH_FILE)"; exit $$code
+	    --benchmark-json="$(BENCH_FILE).part" \
+	    && mv "$(BENCH_FILE).part" "$(BENCH_FILE)"
 
 .venv-peers/.set-up: pyproject.toml
 	@[ -x .venv-peers/bin/pip ] || $(PYTHON) .ci/make_venv.py .venv-peers

@@ -253,8 +253,7 @@ def distinct(ids: Tensor, n: int) -> tuple[Tensor, Tensor]:
     Each that is in the row counts once. K is as in `often`.
     """
     nodes, counts = often(ids, n)
-    once = ids.is_cuda and ids.shape[-1] < n
-    return nodes, first_of_each(ids) if once else counts > 0
+    return nodes, first_of_each(ids) if nodes is ids else counts > 0
 
 
 def first_of_each(ids: Tensor) -> Tensor:

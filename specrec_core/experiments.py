@@ -13,7 +13,6 @@ From a shell, with torch, numpy, scipy and pandas alone::
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 
@@ -106,14 +105,16 @@ def run_together(
 ) -> list[Record]:
     """`run` for experiments that differ in their seeds and in `parts.VARIED` alone.
 
-    All their seeds are replicas of one model: a grid of settings costs a GPU hardly more than one
-    of them. The records are those that each leaves by itself.
+    All their seeds are replicas of one model. The records are those that each leaves by itself, but
+    for the seconds: each replica has its share of the time of all.
 
     Raises
     ------
     ValueError, MemoryError
         As `run`; and if the experiments are not of one `parts.kind`.
     """
+    if not experiments:
+        return []
     first = experiments[0]
     other = [e for e in experiments if parts.kind(e) != parts.kind(first)]
     if other:
@@ -144,10 +145,10 @@ def _studied(study: Study, profile: str, progress: bool) -> Record:
         about |= {"version": study.version, "checksum": datasets.checksum(study.dataset)}
     return Record(
         experiment=study,
-        metrics=_joined([{k: [v] for k, v in m.metrics.items()} for m in found]),
+        metrics=finite(parts.lists([{k: [v] for k, v in m.metrics.items()} for m in found])),
         selected_epoch=[],
         epochs_run=[],
-        history=_joined([{k: [v] for k, v in m.curves.items()} for m in found]),
+        history=finite(parts.lists([{k: [v] for k, v in m.curves.items()} for m in found])),
         spectrum={k: rounded([m.spectrum[k] for m in found]) for k in found[0].spectrum},
         seconds=[round(s, 3) for s in seconds],
         device=device_name(torch.device("cpu")),
@@ -155,14 +156,6 @@ def _studied(study: Study, profile: str, progress: bool) -> Record:
         versions=versions("sklearn", "gensim"),
         data=about,
     )
-
-
-def _joined(parts: Sequence[dict[str, Any]]) -> dict[str, list[Any]]:
-    """Lists per seed of several groups of replicas, one after the other."""
-    for part in parts:
-        if part.keys() != parts[0].keys():
-            raise ValueError(f"seeds differ in what they give: {set(part) ^ set(parts[0])}")
-    return {key: finite([x for part in parts for x in part[key]]) for key in parts[0]}
 
 
 if __name__ == "__main__":

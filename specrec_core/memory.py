@@ -123,8 +123,8 @@ def _sampling(e: Experiment, users: int, items: int, train: int, count: int) -> 
     negatives = e.negatives if by_chunk or OBJECTIVES[e.loss][1] else 0
     listed = users * items if users * items <= TABLE else 0
     kept = making = 0
-    if negatives:  # for each interaction its key and what is skipped; and perhaps all unseen items
-        kept = (2 * train + 3 * users + 2 * items + listed) * INTEGER
+    if negatives:  # user, key and what is skipped of interactions; and perhaps all unseen items
+        kept = (3 * train + 3 * users + 2 * items + listed) * INTEGER
         making = (5 * train + 2 * listed) * INTEGER + listed
     sampler = kept * (2 if e.candidates else 1)  # that of the evaluation is another
     if by_chunk:

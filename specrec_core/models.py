@@ -215,7 +215,7 @@ def add_rows(tables: Tensor | None, ids: Tensor, rows: Tensor) -> None:
 
 
 def clear_rows(tables: Tensor, ids: Sequence[Tensor]) -> None:
-    """Set ``tables (R, n, d)`` to zero, in place, that are so but for rows ``ids``, each (R, *)."""
+    """Zero ``tables (R, n, d)``, in place: all rows but ``ids``, each ``(R, *)``, must be so."""
     if 4 * sum(i.numel() for i in ids) > tables.shape[0] * tables.shape[1]:
         tables.zero_()  # in order: faster than many rows one by one
         return

@@ -45,8 +45,9 @@ def kind(experiment: Experiment) -> str:
 
 @dataclasses.dataclass(frozen=True)
 class Together:
-    """Experiments of one `kind`, to be run as replicas of one model."""
+    """Experiments of one `kind`, to be run as replicas of one model, and their keys."""
 
+    keys: tuple[str, ...]
     experiments: tuple[Experiment, ...]
 
     @property
@@ -57,15 +58,17 @@ class Together:
 
 def grouped(experiments: Mapping[str, Work]) -> dict[str, Work | Together]:
     """Experiments of one `kind` together, by the key of the first; studies by themselves."""
-    groups: dict[str, dict[str, Work]] = {}
+    groups: dict[str, dict[str, Experiment]] = {}
     for key, one in experiments.items():
-        name = kind(one) if isinstance(one, Experiment) else key
-        groups.setdefault(name, {})[key] = one
-    found: dict[str, Work | Together] = {}
+        if isinstance(one, Experiment):
+            groups.setdefault(kind(one), {})[key] = one
+    found: dict[str, Work | Together] = dict(experiments)
     for group in groups.values():
-        key, first = next(iter(group.items()))
-        alike = tuple(e for e in group.values() if isinstance(e, Experiment))
-        found[key] = Together(alike) if len(alike) > 1 else first
+        first, *others = group
+        if others:
+            found[first] = Together(tuple(group), tuple(group.values()))
+            for key in others:
+                del found[key]
     return found
 
 
@@ -132,9 +135,9 @@ def joined(whole: Work, parts: Sequence[Record]) -> Record:
     return dataclasses.replace(
         first,
         experiment=whole,
-        metrics=_lists([part.metrics for part in parts]),
-        history=_lists([part.history for part in parts]),
-        spectrum=_lists([part.spectrum for part in parts]),
+        metrics=lists([part.metrics for part in parts]),
+        history=lists([part.history for part in parts]),
+        spectrum=lists([part.spectrum for part in parts]),
         selected_epoch=[e for part in parts for e in part.selected_epoch],
         epochs_run=[e for part in parts for e in part.epochs_run],
         seconds=[s for part in parts for s in part.seconds],
@@ -142,7 +145,8 @@ def joined(whole: Work, parts: Sequence[Record]) -> Record:
     )
 
 
-def _lists(parts: Sequence[Mapping[str, list[Any]]]) -> dict[str, list[Any]]:
+def lists(parts: Sequence[Mapping[str, list[Any]]]) -> dict[str, list[Any]]:
+    """Lists per seed, one after the other; ValueError unless all parts give the same."""
     for part in parts:
         if part.keys() != parts[0].keys():
             raise ValueError(f"seeds differ in what they give: {set(part) ^ set(parts[0])}")

@@ -155,8 +155,8 @@ def variance_covariance(
     centred = rows - rows.mean(-2, keepdim=True)
     v = centred.mT @ centred / (rows.shape[-2] - 1)
     deviation = (v.diagonal(dim1=-2, dim2=-1) + epsilon).sqrt()
-    spread = F.relu(target - deviation).mean(-1)
-    return spread + covariance * _off_diagonal(v).square().sum((-2, -1)) / rows.shape[-1]
+    variance = F.relu(target - deviation).mean(-1)
+    return variance + covariance * _off_diagonal(v).square().sum((-2, -1)) / rows.shape[-1]
 
 
 def log_determinant(rows: Tensor, epsilon: float = 1.0) -> Tensor:

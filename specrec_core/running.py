@@ -200,6 +200,8 @@ def rounded(rows: list[list[float]]) -> list[list[float]]:
 
 def finite(value: Any) -> Any:
     """JSON has no NaN: it becomes None (the loss of epoch 0, which has none)."""
+    if isinstance(value, dict):
+        return {key: finite(v) for key, v in value.items()}
     if isinstance(value, list):
         return [finite(v) for v in value]
     if isinstance(value, float):

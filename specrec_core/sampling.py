@@ -151,7 +151,8 @@ class EpochSampler:
         one_of("negative_distribution", distribution, NEGATIVES)
         self.seen, self.by_user, self.count = seen, positives == "users", negatives
         self.negatives = Negatives.by(distribution, seen) if negatives else None
-        self.rows = self.negatives.rows if self.negatives else seen.rows()
+        if not self.by_user:
+            self.rows = self.negatives.rows if self.negatives else seen.rows()
 
     def epoch(self, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
         """Draw them, from the generator of one replica."""

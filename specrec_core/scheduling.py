@@ -11,6 +11,7 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
+from dataclasses import dataclass
 
 from specrec_core import crew, parts, records
 from specrec_core.estimates import Estimate, Room, span
@@ -22,35 +23,67 @@ FAILURES = (FloatingPointError, ValueError, OSError, MemoryError, RuntimeError, 
 ATTEMPTS = 3
 
 
-def _failed(key: str, error: BaseException, failed: dict[str, str]) -> None:
-    failed[key] = f"{type(error).__name__}: {error}"
-    print(f"FAILED {key}: {failed[key]}", file=sys.stderr, flush=True)
+@dataclass(frozen=True)
+class Step:
+    """What is run at once, and the experiment ``whole`` that it is a seed of, if it is one."""
 
+    key: str
+    part: Work | Together
+    whole: Work | None = None
 
-Step = tuple[str, Work | Together, Work | Together]
-"""Key, what is to be run, and the experiment that it is a seed of (or itself)."""
+    def there(self) -> bool:
+        """Whether it has been made meanwhile, perhaps by another sweep; a last seed is joined."""
+        if isinstance(self.part, Together):
+            return all(map(records.find, self.part.experiments))
+        if self.whole is None:
+            return records.find(self.part) is not None
+        if records.find(self.whole) is None and parts.find(self.part) is None:
+            return False
+        parts.assemble(self.whole)
+        return True
+
+    def left(self) -> Work | Together:
+        """What is still to be run of it."""
+        if not isinstance(self.part, Together):
+            return self.part
+        both = zip(self.part.keys, self.part.experiments, strict=True)
+        left = [(key, e) for key, e in both if records.find(e) is None]
+        return Together(tuple(key for key, _ in left), tuple(e for _, e in left))
+
+    def keep(self, found: Record | list[Record]) -> None:
+        """Write what was made, unless another sweep was faster: then that one's stays."""
+        if self.whole is not None and not isinstance(found, list):
+            if not self.there():
+                found.publish(parts.folder())
+                parts.assemble(self.whole)
+            return
+        for record in found if isinstance(found, list) else [found]:
+            if records.find(record.experiment) is None:
+                record.publish()
+
+    def apart(self) -> list[Step]:
+        """Its experiments one by one, if it has several."""
+        if not isinstance(self.part, Together):
+            return []
+        both = zip(self.part.keys, self.part.experiments, strict=True)
+        return [Step(key, experiment) for key, experiment in both]
 
 
 def steps_of(left: dict[str, Work], device: str) -> list[Step]:
     """What is to be run of the experiments ``left``: seeds on a CPU, groups on a GPU."""
+    steps = []
     if device != "cpu":
-        return [
-            (f"{key} and {len(e.experiments) - 1} more" if isinstance(e, Together) else key, e, e)
-            for key, e in parts.grouped(left).items()
-        ]
-    return [
-        step
-        for key, whole in left.items()
-        for step in (
-            [(key, whole, whole)]
-            if len(whole.seeds) == 1
-            else [(f"{key}, seed {part.seeds[0]}", part, whole) for part in parts.seeds_of(whole)]
-        )
-    ]
-
-
-def _one_by_one(together: Together) -> list[Step]:
-    return [(e.name, e, e) for e in together.experiments]
+        for key, part in parts.grouped(left).items():
+            others = len(part.keys) - 1 if isinstance(part, Together) else 0
+            steps.append(Step(f"{key} and {others} more" if others else key, part))
+        return steps
+    for key, whole in left.items():
+        if len(whole.seeds) == 1:
+            steps.append(Step(key, whole))
+            continue
+        for part in parts.seeds_of(whole):
+            steps.append(Step(f"{key}, seed {part.seeds[0]}", part, whole))
+    return steps
 
 
 def made(part: Work | Together, device: str, threads: int | None) -> Record | list[Record]:
@@ -59,69 +92,46 @@ def made(part: Work | Together, device: str, threads: int | None) -> Record | li
 
     from specrec_core import experiments, memory
 
+    progress = threads is None
     if threads is not None:
         torch.set_num_threads(threads)
     try:
         if isinstance(part, Together):
-            missing = [e for e in part.experiments if records.find(e) is None]
-            return experiments.run_together(missing, device=device, progress=threads is None)
-        return experiments.run(part, device=device, progress=threads is None)
+            return experiments.run_together(part.experiments, device=device, progress=progress)
+        return experiments.run(part, device=device, progress=progress)
     finally:
         if threads is not None:
             memory.give_back()  # the next step may be that of another process
 
 
-def _there(part: Work | Together, whole: Work | Together) -> bool:
-    """Whether this step has been made meanwhile, perhaps by another sweep."""
-    if isinstance(part, Together) or isinstance(whole, Together):
-        return isinstance(part, Together) and all(map(records.find, part.experiments))
-    return records.find(whole) is not None or (part != whole and parts.find(part) is not None)
+def _failed(step: Step, error: BaseException, failed: dict[str, str]) -> list[Step]:
+    """Report it; and what is to be tried instead: the experiments of a group one by one."""
+    reason, instead = f"{type(error).__name__}: {error}", step.apart()
+    if instead:
+        print(f"{step.key}: {reason}\n{len(instead)} experiments one by one", flush=True)
+        return instead
+    failed[step.key] = reason
+    print(f"FAILED {step.key}: {reason}", file=sys.stderr, flush=True)
+    return []
 
 
-def _keep(made_now: Record | list[Record], part: Work | Together, whole: Work | Together) -> None:
-    """Write it, unless another sweep was faster: then that one's stays."""
-    for record in made_now if isinstance(made_now, list) else [made_now]:
-        if part == whole:
-            if records.find(record.experiment) is None:
-                record.publish()
-        elif not _there(part, whole):
-            record.publish(parts.folder())
-    _assemble(part, whole)
-
-
-def _assemble(part: Work | Together, whole: Work | Together) -> None:
-    if part != whole and not isinstance(whole, Together):
-        parts.assemble(whole)
-
-
-def one_after_another(todo: list[Step], device: str, failed: dict[str, str]) -> None:
+def one_after_another(todo: Sequence[Step], device: str, failed: dict[str, str]) -> None:
     """Carry the steps out here; ``failed`` takes what went wrong, by key."""
     waiting, total, begun = list(todo), len(todo), 0
     while waiting:
-        key, part, whole = waiting.pop(0)
+        step = waiting.pop(0)
         begun += 1
-        print(f"[{begun}/{total}] {key}", flush=True)
+        print(f"[{begun}/{total}] {step.key}", flush=True)
         try:
-            if _there(part, whole):
-                _assemble(part, whole)
-            else:
-                _keep(made(part, device, None), part, whole)
+            if not step.there():
+                step.keep(made(step.left(), device, None))
         except FAILURES as error:
-            if isinstance(part, Together):
-                _apart(key, part, error)
-                waiting[:0] = _one_by_one(part)
-                total += len(part.experiments)
-            else:
-                _failed(key, error, failed)
-
-
-def _apart(key: str, together: Together, error: BaseException) -> None:
-    reason = f"{type(error).__name__}: {error}"
-    print(f"{key}: {reason}\n{len(together.experiments)} experiments one by one", flush=True)
+            instead = _failed(step, error, failed)
+            waiting[:0], total = instead, total + len(instead)
 
 
 def spread_over(
-    todo: list[Step],
+    todo: Sequence[Step],
     executor: Executor,
     at_once: int,
     device: str,
@@ -138,63 +148,58 @@ def spread_over(
     try:
         while waiting or running:
             while waiting and len(running) < at_once:
-                place = _next(waiting, [part for _, part, _ in running.values()], room)
+                place = _next(waiting, [step.part for step in running.values()], room)
                 if place is None:
                     break
-                key, part, whole = waiting.pop(place)
-                begun.add(key)
-                if _there(part, whole):
-                    _assemble(part, whole)
+                step = waiting.pop(place)
+                begun.add(step.key)
+                if step.there():
                     continue
-                needs = _too_long(part, device, ends)
-                if needs is not None and isinstance(part, Together):
-                    waiting[:0] = _one_by_one(part)
-                    total += len(part.experiments)
-                    continue
+                needs = _too_long(step.part, device, ends)
                 if needs is not None:
-                    if whole.name not in passed_over:
+                    instead, experiment = step.apart(), step.whole or step.part
+                    waiting[:0], total = instead, total + len(instead)
+                    if not instead and experiment.name not in passed_over:
                         rest = "more than is left of the budget"
-                        print(f"passed over {key}: it needs about {span(needs)}, {rest}")
-                    passed_over.add(whole.name)
+                        print(f"passed over {step.key}: it needs about {span(needs)}, {rest}")
+                        passed_over.add(experiment.name)
                     continue
-                print(f"[{len(begun)}/{total}] {key}", flush=True)
-                running[executor.submit(made, part, device, threads)] = (key, part, whole)
+                print(f"[{len(begun)}/{total}] {step.key}", flush=True)
+                running[executor.submit(made, step.left(), device, threads)] = step
             if not running:
                 break
             limit = None if ends is None else max(0.0, ends - time.monotonic())
             done, _ = wait(running, timeout=limit, return_when=FIRST_COMPLETED)
             if not done:
-                under_way = ", ".join(key for key, _, _ in running.values())
+                under_way = ", ".join(step.key for step in running.values())
                 print(f"budget spent: {under_way} dropped, records so far are kept")
                 break
             several = len(running) > 1
             for future in done:
-                key, part, whole = running.pop(future)
+                step = running.pop(future)
                 try:
                     found = future.result()
-                    _keep(found, part, whole)
+                    step.keep(found)
                     if room is not None and isinstance(found, Record):
                         room.learn(found)
                 except Exception as error:
+                    why: BaseException = error
                     if crew.died(error):
-                        lost[key] += 1
-                        if lost[key] < ATTEMPTS:
-                            print(f"the worker of {key} died: trying again", flush=True)
-                            waiting.insert(0, (key, part, whole))
+                        lost[step.key] += 1
+                        if lost[step.key] < ATTEMPTS:
+                            print(f"the worker of {step.key} died: trying again", flush=True)
+                            waiting.insert(0, step)
                             continue
-                        _failed(key, RuntimeError(f"its worker died {ATTEMPTS} times"), failed)
+                        why = RuntimeError(f"its worker died {ATTEMPTS} times")
                     elif isinstance(error, MemoryError) and room is not None and several:
-                        print(f"{key} has too little memory beside others: later, alone")
-                        room.alone(part)
-                        waiting.append((key, part, whole))
-                    elif isinstance(error, FAILURES) and isinstance(part, Together):
-                        _apart(key, part, error)
-                        waiting[:0] = _one_by_one(part)
-                        total += len(part.experiments)
-                    elif isinstance(error, FAILURES):
-                        _failed(key, error, failed)
-                    else:
+                        print(f"{step.key} has too little memory beside others: later, alone")
+                        room.alone(step.part)
+                        waiting.append(step)
+                        continue
+                    elif not isinstance(error, FAILURES):
                         raise
+                    instead = _failed(step, why, failed)
+                    waiting[:0], total = instead, total + len(instead)
     finally:
         for future in running:
             future.cancel()
@@ -204,8 +209,8 @@ def _next(
     waiting: Sequence[Step], under_way: Sequence[Work | Together], room: Room | None
 ) -> int | None:
     """Place of the first that there is room for beside those under way, if there is one."""
-    for place, (_, part, _) in enumerate(waiting):
-        if room is None or room.fits(part, under_way):
+    for place, step in enumerate(waiting):
+        if room is None or room.fits(step.part, under_way):
             return place
     return None
 

@@ -101,7 +101,8 @@ class Objective:
 class RowSteps:
     """An epoch of batches of positives, each with its negatives, all replicas at once.
 
-    On CUDA a step waits for the device with lazy Adam and with co-occurrences alone.
+    On CUDA a step waits for the device with lazy Adam and with co-occurrences; plain BPR of MF and
+    LightGCN do not.
     """
 
     sampler: EpochSampler

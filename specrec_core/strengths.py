@@ -1,7 +1,8 @@
 """Numbers that may differ by replica: rates, weights and temperatures.
 
 Each is a number, or a tensor ``(R,)`` with one value per replica (or of no dimension, for all). So
-the settings of a grid train together as seeds do, and each gives what it gives by itself.
+the settings of a grid train together as seeds do, and each gives what it gives by itself (rates
+in double precision, as numbers are).
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from torch import Tensor
 from specrec_core.arguments import between
 
 Strength = float | Tensor
-"""A number, or a tensor ``(*,)`` with one value per replica."""
+"""A number, or a tensor ``(R,)`` with one value per replica."""
 
 
 def check(name: str, value: Strength, replicas: int | None = None, *, ends: bool = True) -> None:
@@ -29,15 +30,15 @@ def check(name: str, value: Strength, replicas: int | None = None, *, ends: bool
         raise ValueError(
             f"{name} is {value.tolist()}: expected numbers {'from' if ends else 'above'} 0"
         )
-    if replicas is not None and value.shape not in ((), (replicas,)):
+    if value.dim() > 1 or (replicas is not None and value.shape not in ((), (replicas,))):
         raise ValueError(
             f"{name} has shape {tuple(value.shape)}: expected one number for each of the "
-            f"{replicas} replicas"
+            f"{'' if replicas is None else f'{replicas} '}replicas"
         )
 
 
 def spread(value: Strength, rows: Tensor) -> Strength:
-    """``value (*,)``, shaped to multiply ``rows (*, …)``, in their precision and place."""
+    """``value (R,)``, shaped to multiply ``rows (R, …)``, in their precision and place."""
     if not isinstance(value, Tensor):
         return value
     return value.to(rows).view(*value.shape, *[1] * (rows.dim() - value.dim()))

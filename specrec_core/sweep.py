@@ -1,7 +1,8 @@
 """Run the records that are missing: within a time budget, resumable at any moment.
 
 Each experiment's record is written when it ends, so a sweep may be killed whenever one likes: it
-loses what is under way (on a CPU a seed, on a GPU an experiment), and the next sweep starts with
+loses what is under way (on a CPU a seed, on a GPU the experiments that train together), and the
+next sweep starts with
 what is still missing.
 
 A sweep runs here, in several processes, or on any `concurrent.futures.Executor`: many machines by
@@ -85,7 +86,7 @@ def sweep(
     estimate = Estimate(past, device)
     sign = 1 if shortest_first else -1
     steps = scheduling.steps_of(left, device)
-    expected = [estimate.seconds(part) for _, part, _ in steps]
+    expected = [estimate.seconds(step.part) for step in steps]
     order = sorted(
         range(len(steps)), key=lambda i: (expected[i] is None, sign * (expected[i] or 0.0))
     )

@@ -40,7 +40,7 @@ from specrec_core.losses import OBJECTIVES, SampleDrop
 from specrec_core.models import MF, generator
 from specrec_core.progress import bar
 from specrec_core.ranking import recommend
-from specrec_core.regularizers import Regularizer
+from specrec_core.regularizers import PER_REPLICA, Regularizer
 from specrec_core.replicas import carry_state, check_finite, optimizer_of, restore, set_rate
 from specrec_core.sampled_evaluation import SampledEvaluation
 from specrec_core.sampling import EpochSampler, Negatives
@@ -213,6 +213,10 @@ def fit(
     device = model.users.device
     train, truth = data.csr("train", device), data.csr(split, device)
     balance, correct = (regularizer or Regularizer()).on(train), (debias or Debiasing()).on(train)
+    for name in PER_REPLICA:
+        value = getattr(balance, name)
+        if isinstance(value, torch.Tensor):
+            check(name, value, len(model.seeds))
     checked = balance.in_numbers()
     check_transform(checked, loss)
     most_l2 = max(listed(l2, len(model.seeds)))

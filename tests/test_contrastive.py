@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from specrec_core import losses, synthetic
-from specrec_core.contrastive import SGL, XSimGCL, first_of_each, thinned
+from specrec_core.contrastive import SGL, XSimGCL, distinct, first_of_each, thinned
 from specrec_core.models import generator
 from specrec_core.sampling import EpochSampler
 from specrec_core.training import fit
@@ -198,6 +198,16 @@ def test_replicas_equal_single_runs(kind, data, device):
         for name, series in own.values.items():
             np.testing.assert_allclose(series[0], history.values[name][r], rtol=1e-6)
         torch.testing.assert_close(alone.users[0], together.users[r], rtol=1e-5, atol=1e-8)
+
+
+@pytest.mark.parametrize("n", [5, 40])
+def test_distinct_numbers_count_once(n, device):
+    ids = torch.tensor([[3, 1, 3, 3, 0, 1], [4, 4, 2, 4, 2, 4]], device=device)
+    nodes, counted = distinct(ids, n)
+    assert nodes.shape == counted.shape
+    for row, kept, expected in zip(nodes.tolist(), counted.tolist(), ids.tolist(), strict=True):
+        found = [node for node, counts in zip(row, kept, strict=True) if counts]
+        assert sorted(found) == sorted(set(expected))
 
 
 def test_the_first_of_each_is_marked(device):

@@ -1,5 +1,8 @@
 """On a GPU experiments of one kind are one step, and each leaves a record of its own."""
 
+import time
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 import torch
 
@@ -28,13 +31,13 @@ def results(tmp_path, monkeypatch):
 
 
 def test_steps_are_seeds_on_a_cpu_and_groups_on_a_gpu():
-    on_cpu = [key for key, _, _ in scheduling.steps_of(PLAN, "cpu")]
+    on_cpu = [step.key for step in scheduling.steps_of(PLAN, "cpu")]
     assert on_cpu == [
         "c/one, seed 0", "c/one, seed 1", "c/wide, seed 0", "c/wide, seed 1", "c/fast", "c/study",
     ]  # fmt: skip
-    on_gpu = {key: part for key, part, _ in scheduling.steps_of(PLAN, "cuda")}
+    on_gpu = {step.key: step.part for step in scheduling.steps_of(PLAN, "cuda")}
     assert on_gpu == {
-        "c/one and 1 more": Together((PLAN["c/one"], PLAN["c/fast"])),
+        "c/one and 1 more": Together(("c/one", "c/fast"), (PLAN["c/one"], PLAN["c/fast"])),
         "c/wide": PLAN["c/wide"],
         "c/study": STUDY,
     }
@@ -59,15 +62,48 @@ def test_a_group_leaves_a_record_of_each_and_runs_what_is_missing(results, monke
     assert len(ran) == 1, "what is there was run again"
 
 
-def test_a_group_of_which_one_fails_is_run_one_by_one(results, capsys):
+def here(todo, failed):
+    scheduling.one_after_another(todo, "cpu", failed)
+
+
+def in_a_pool(todo, failed, ends=None):
+    with ThreadPoolExecutor(1) as pool:
+        scheduling.spread_over(todo, pool, 1, "cpu", 1, ends, failed)
+
+
+@pytest.mark.parametrize("carry_out", [here, in_a_pool])
+def test_a_group_of_which_one_fails_is_run_one_by_one(carry_out, results, capsys):
     wild = GRID.with_(learning_rate=1e30)
     todo = scheduling.steps_of({"c/one": GRID, "c/wild": wild}, "cuda")
     assert len(todo) == 1
     failed = {}
-    scheduling.one_after_another(todo, "cpu", failed)
-    assert list(failed) == [wild.name] and "diverged" in failed[wild.name]
+    carry_out(todo, failed)
+    assert list(failed) == ["c/wild"] and "diverged" in failed["c/wild"]
     assert records.find(GRID) is not None and records.find(wild) is None
     assert "2 experiments one by one" in capsys.readouterr().out
+
+
+def test_a_group_spread_over_workers_leaves_its_records(results, monkeypatch):
+    todo = scheduling.steps_of({key: PLAN[key] for key in ("c/one", "c/fast")}, "cuda")
+    failed = {}
+    in_a_pool(todo, failed)
+    assert not failed
+    assert all(records.find(PLAN[key]) is not None for key in ("c/one", "c/fast"))
+    monkeypatch.setattr(scheduling, "made", lambda *_: pytest.fail("what is there was run again"))
+    in_a_pool(todo, failed)
+
+
+def test_a_group_that_takes_too_long_is_run_one_by_one(results, monkeypatch, capsys):
+    todo = scheduling.steps_of({key: PLAN[key] for key in ("c/one", "c/fast")}, "cuda")
+    seconds = {PLAN["c/one"].name: 50.0, PLAN["c/fast"].name: 20.0}
+    monkeypatch.setattr(
+        scheduling.Estimate,
+        "seconds",
+        lambda _, e: sum(seconds[one.name] for one in getattr(e, "experiments", [e])),
+    )
+    in_a_pool(todo, {}, ends=time.monotonic() + 40.0)
+    assert records.find(PLAN["c/one"]) is None and records.find(PLAN["c/fast"]) is not None
+    assert "passed over c/one: it needs about 50 s" in capsys.readouterr().out
 
 
 def test_as_many_replicas_as_fit(monkeypatch):

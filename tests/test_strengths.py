@@ -127,6 +127,10 @@ def test_what_does_not_fit_the_replicas_is_refused(data):
     model = mf(data, SEEDS, "cpu")
     with pytest.raises(ValueError, match=r"learning_rate has shape \(2,\): .* 3 replicas"):
         fit(model, data, learning_rate=torch.tensor([0.1, 0.2]))
+    for wrong in (torch.tensor([0.1]), torch.ones(3, 1)):
+        with pytest.raises(ValueError, match=r"strength has shape .* one number for each"):
+            fit(model, data, loss="alignment",
+                regularizer=Regularizer("uniformity", strength=wrong, temperature=2.0))  # fmt: skip
     with pytest.raises(ValueError, match=r"l2 is \[0.0, -1.0, 0.0\]: expected numbers from 0"):
         fit(model, data, l2=torch.tensor([0.0, -1.0, 0.0]))
     with pytest.raises(ValueError, match=r"shrink is .*: expected numbers above 0"):

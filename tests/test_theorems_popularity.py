@@ -74,6 +74,7 @@ def test_popularity_is_close_to_the_leading_vector(theorem_cases: Cases) -> None
         bound = alignment.power_law_bound(found.s[0], largest, alpha)
         limit = alignment.power_law_limit(alpha)
         assert np.isnan(limit) == (zeta(alpha) > 2)
+        assert np.isnan(limit) or not np.isnan(bound)  # where (c) speaks, (b) does
         assume(not np.isnan(bound))
         close = alignment.cosine(found.v[:, 0], r)
         assert close >= bound * (1 - ROOM)  # (b)

@@ -46,11 +46,15 @@ def test_a_group_leaves_the_records_of_its_experiments(group, small, device):
     for one, other in zip(found, alone, strict=True):
         assert one.selected_epoch == other.selected_epoch
         assert one.epochs_run == other.epochs_run
-        assert one.metrics.keys() == other.metrics.keys()
-        for name, values in other.metrics.items():
-            got, wanted = (np.array(x, dtype=float) for x in (one.metrics[name], values))
-            np.testing.assert_allclose(got, wanted, rtol=1e-3, atol=1e-4, err_msg=name)
-        assert one.data == other.data
+        for kind in ("metrics", "history", "spectrum"):
+            mine, theirs = getattr(one, kind), getattr(other, kind)
+            assert mine.keys() == theirs.keys()
+            for name, values in theirs.items():
+                for got, wanted in zip(mine[name], values, strict=True):
+                    got, wanted = (np.array(x, dtype=float) for x in (got, wanted))
+                    np.testing.assert_allclose(got, wanted, rtol=1e-3, atol=1e-4, err_msg=name)
+        for kind in ("data", "device", "versions", "profile"):
+            assert getattr(one, kind) == getattr(other, kind)
 
 
 def test_what_can_train_together_is_of_one_kind():
@@ -69,3 +73,19 @@ def test_what_can_train_together_is_of_one_kind():
         assert parts.kind(other) not in same, change
         with pytest.raises(ValueError, match="differ in more than seeds"):
             experiments.run_together([GRID, other])
+
+
+@pytest.mark.parametrize("name", parts.VARIED)
+def test_no_setting_that_may_differ_is_lost(name, small, monkeypatch):
+    """Each reaches training, or the model, with a value of its own for each replica."""
+    base = (
+        SGL
+        if name.startswith("contrast")
+        else GRID
+        if name in ("learning_rate", "l2")
+        else BALANCED
+    )
+    two = [base, base.with_(**{name: 2 * getattr(base, name)})]
+    found = experiments.run_together(two, together=4, progress=False)
+    lanes = [record.history["loss"] for record in found]
+    assert lanes[0] != lanes[1]
