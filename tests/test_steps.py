@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from alone import assert_as_alone
 
 from specrec_core import corrections, debiasing, experiments, synthetic
 from specrec_core.arguments import SPECTRAL_VARIANTS
@@ -90,21 +91,10 @@ def test_replicas_equal_single_runs(name, data, device):
         regularizer=Regularizer(**balance), debias=debias, learning_rate=0.1, batch_size=256,
         l2=1e-3, l2_on="whole", epochs=25, patience=2, progress=False,
     ) | settings  # fmt: skip
-    together = make(kind, data, (1, 4, 2), device)
-    history = fit(together, data, **settings)
-    if device == "cpu" or name in UNEVEN:
-        assert len(set(history.epochs_run)) > 1, "no replica stopped before another: a weak test"
-    for r, seed in enumerate((1, 4, 2)):
-        alone = make(kind, data, (seed,), device)
-        own = fit(alone, data, **settings)
-        assert own.best_epoch[0] == history.best_epoch[r]
-        assert own.epochs_run[0] == history.epochs_run[r]
-        for key, series in own.values.items():
-            np.testing.assert_allclose(series[0], history.values[key][r], rtol=1e-6)
-        for key, parameter in alone.named_parameters():
-            torch.testing.assert_close(
-                parameter[0], dict(together.named_parameters())[key][r], rtol=1e-6, atol=1e-8
-            )
+    assert_as_alone(
+        lambda seeds: make(kind, data, seeds, device), data, (1, 4, 2), settings,
+        uneven=device == "cpu" or name in UNEVEN, rtol=1e-6, atol=1e-8,
+    )  # fmt: skip
 
 
 def moved(model_of, data, **settings):

@@ -1,0 +1,42 @@
+"""Replicas that train together, against runs of each of them by itself."""
+
+import numpy as np
+import torch
+
+from specrec_core import synthetic
+from specrec_core.models import MF, LightGCN
+from specrec_core.training import fit
+
+
+def small_data():
+    return synthetic.dcbm(n_users=120, n_items=90, n_communities=3, mean_degree=12.0, seed=1)
+
+
+def make(kind, data, seeds, device):
+    if kind == "lightgcn":
+        train = data.csr("train", device)
+        return LightGCN(train, 6, layers=2, seeds=seeds, dtype=torch.float64)
+    return MF(data.n_users, data.n_items, 6, seeds=seeds, dtype=torch.float64).to(device)
+
+
+def assert_as_alone(build, data, seeds, settings, *, uneven=True, rtol=1e-7, atol=1e-9):
+    """Every epoch of every replica is that of a run by itself, wherever the others stop.
+
+    ``build(seeds)`` is the untrained model; ``uneven``: replicas are to stop at different epochs;
+    ``rtol`` is that of what the history holds, ``atol`` that of the parameters.
+    """
+    together = build(seeds)
+    history = fit(together, data, **settings)
+    if uneven:
+        assert len(set(history.epochs_run)) > 1, "no replica stopped before another: a weak test"
+    of_all = dict(together.named_parameters())
+    for r, seed in enumerate(seeds):
+        alone = build((seed,))
+        own = fit(alone, data, **settings)
+        assert own.epochs[0] == history.epochs[r]
+        assert own.epochs_run[0] == history.epochs_run[r]
+        assert own.best_epoch[0] == history.best_epoch[r]
+        for name, series in own.values.items():
+            np.testing.assert_allclose(series[0], history.values[name][r], rtol=rtol)
+        for name, parameter in alone.named_parameters():
+            torch.testing.assert_close(parameter[0], of_all[name][r], rtol=1e-6, atol=atol)
