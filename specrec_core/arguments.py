@@ -296,3 +296,21 @@ def check_network(settings: Any, loss: str, positives: str, debias: str) -> None
             raise ValueError(
                 f"{name} is {value!r}: expected {default!r} where the score is a network"
             )
+
+
+def check_own_data(settings: Any, positives: str, debias: str, drop: float) -> None:
+    """ValueError for what replicas with interactions of their own cannot have.
+
+    ``settings`` are those of the regularizer.
+    """
+    for name, value, expected in (
+        ("positives", positives, POSITIVES[:2]),
+        ("debias", debias, ("none",)),
+        ("drop", drop, (0.0,)),
+        ("temperature_unrelated", settings.temperature_unrelated, (None,)),
+    ):
+        if value not in expected:
+            raise ValueError(
+                f"{name} is {value!r}: expected {' or '.join(map(repr, expected))} where data "
+                "differ between replicas"
+            )

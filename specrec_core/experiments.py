@@ -105,7 +105,8 @@ def run_together(
 ) -> list[Record]:
     """`run` for experiments that differ in their seeds and in `parts.VARIED` alone.
 
-    All their seeds are replicas of one model. The records are those that each leaves by itself, but
+    All their seeds are replicas of one model; some differ in their share of noise as well, see
+    `parts.kind`. The records are those that each leaves by itself, but
     for the seconds: each replica has its share of the time of all.
 
     Raises
@@ -123,19 +124,39 @@ def run_together(
             f"{', '.join(parts.VARIED)}: run them one after another"
         )
     memory.keep_freed()
-    data = interactions(first)
     where = torch.device(device)
-    lanes = [e.with_(seeds=(seed,)) for e in experiments for seed in e.seeds]
+    every = [_noise(e) for e in experiments]
+    of_noise = {noise: interactions(e) for noise, e in zip(every, experiments, strict=True)}
+    # Those with the same data beside each other.
+    places = sorted(
+        ((i, seed) for i, e in enumerate(experiments) for seed in e.seeds),
+        key=lambda place: every[place[0]],
+    )
+    lanes = [experiments[i].with_(seeds=(seed,)) for i, seed in places]
+    data = [of_noise[every[i]] for i, _ in places]
+    counts = max(data, key=lambda one: one.train.nnz).statistics
+    kinds = len(of_noise)
     if together is None:
         on_gpu = where.type == "cuda"
-        together = memory.fitting(first, data.statistics, where, len(lanes)) if on_gpu else 1
-    memory.check(first, data.statistics, where, min(together, len(lanes)), progress)
-    made = iter(
+        most = len(lanes)
+        together = memory.fitting(first, counts, where, most, datasets=kinds) if on_gpu else 1
+    at_once = min(together, len(lanes))
+    memory.check(first, counts, where, at_once, progress, datasets=min(kinds, at_once))
+    made = [
         record
         for i in range(0, len(lanes), together)
-        for record in run_replicas(lanes[i : i + together], data, profile, where, progress)
-    )
-    return [parts.joined(e, [next(made) for _ in e.seeds]) for e in experiments]
+        for record in run_replicas(
+            lanes[i : i + together], data[i : i + together], profile, where, progress
+        )
+    ]
+    by_place = dict(zip(places, made, strict=True))
+    return [
+        parts.joined(e, [by_place[i, seed] for seed in e.seeds]) for i, e in enumerate(experiments)
+    ]
+
+
+def _noise(experiment: Experiment) -> tuple[float, str]:
+    return experiment.noise, experiment.noise_kind
 
 
 def _studied(study: Study, profile: str, progress: bool) -> Record:

@@ -68,11 +68,13 @@ def needed(
     *,
     replicas: int | None = None,
     device: str = "cpu",
+    datasets: int = 1,
 ) -> dict[str, int]:
     """Bytes by purpose, and their ``total``, for replicas that train at once.
 
     ``statistics`` are those of the data (`Interactions.statistics`): ``users``, ``items``,
-    ``train``, ``test`` and ``validation``. ``replicas`` is the number of seeds unless given.
+    ``train``, ``test`` and ``validation``. ``replicas`` is the number of seeds unless given. Where
+    replicas have data of their own, these are the largest of so many ``datasets``.
 
     Building, sampling, steps (while the samples are there), evaluation and spectra follow one
     another: of these the largest is in the total. On a CPU it is so twice: much of the memory that
@@ -90,7 +92,7 @@ def needed(
     edges = 2 * train * (4 + FLOAT) + train * 4
     views = 2 * count * edges if e.model == "sgl" else 0
     parts = {
-        "interactions": (copies * train + _tested(statistics) + 2 * users) * INTEGER,
+        "interactions": datasets * (copies * train + _tested(statistics) + 2 * users) * INTEGER,
         "tables": count * table,
         "gradients": count * table * (2 if graph else 1),
         "optimiser": count * table * KEPT[e.optimizer],
@@ -99,7 +101,7 @@ def needed(
         # Sixteen numbers for each interaction, of one graph or of those of all replicas; and views
         # that are made before the last ones go.
         "building": 16 * INTEGER * train * max(1, count * bool(views)) + views if graph else 0,
-        **_sampling(e, users, items, train, count),
+        **_sampling(e, users, items, train, count, datasets),
         "step": _step(e, users, items, train, count, table),
         "evaluation": _evaluation(e, statistics, count, table, cuda),
         # Singular values: a table of each side in double precision, and the work of its SVD.
@@ -117,7 +119,9 @@ def _tested(statistics: Mapping[str, Any]) -> int:
     return max(int(statistics["test"]), int(statistics["validation"]))
 
 
-def _sampling(e: Experiment, users: int, items: int, train: int, count: int) -> dict[str, int]:
+def _sampling(
+    e: Experiment, users: int, items: int, train: int, count: int, datasets: int
+) -> dict[str, int]:
     """The ``sampler``, the ``samples`` that it leaves, and ``sampling``: what making them forms."""
     by_chunk = e.positives == "user chunks"
     negatives = e.negatives if by_chunk or OBJECTIVES[e.loss][1] else 0
@@ -126,7 +130,7 @@ def _sampling(e: Experiment, users: int, items: int, train: int, count: int) -> 
     if negatives:  # user, key and what is skipped of interactions; and perhaps all unseen items
         kept = (3 * train + 3 * users + 2 * items + listed) * INTEGER
         making = (5 * train + 2 * listed) * INTEGER + listed
-    sampler = kept * (2 if e.candidates else 1)  # that of the evaluation is another
+    sampler = datasets * kept * (2 if e.candidates else 1)  # that of the evaluation is another
     if by_chunk:
         return {"sampler": sampler, "samples": 2 * train * INTEGER, "sampling": making}
     of_replica = train * (2 + negatives) * INTEGER
@@ -215,15 +219,20 @@ def available(device: torch.device) -> int:
 
 
 def fitting(
-    experiment: Experiment, statistics: Mapping[str, Any], device: torch.device, most: int
+    experiment: Experiment,
+    statistics: Mapping[str, Any],
+    device: torch.device,
+    most: int,
+    datasets: int = 1,
 ) -> int:
     """How many replicas, from 1 up to ``most``, a run of them may train at once in what is free."""
-    free = available(device)
-    return next(
-        n
-        for n in range(most, 0, -1)
-        if n == 1 or needed(experiment, statistics, replicas=n, device=device.type)["total"] <= free
-    )
+    free, kind = available(device), device.type
+
+    def fits(n: int) -> bool:
+        of_n = needed(experiment, statistics, replicas=n, device=kind, datasets=min(n, datasets))
+        return of_n["total"] <= free
+
+    return next(n for n in range(most, 0, -1) if n == 1 or fits(n))
 
 
 def check(
@@ -232,12 +241,13 @@ def check(
     device: torch.device,
     replicas: int,
     show: bool = False,
+    datasets: int = 1,
 ) -> None:
     """MemoryError, with the numbers, unless the run fits into what is free on the device.
 
     With ``show`` the numbers are stated, as progress is, where it does fit.
     """
-    parts = needed(experiment, statistics, replicas=replicas, device=device.type)
+    parts = needed(experiment, statistics, replicas=replicas, device=device.type, datasets=datasets)
     give_back()  # what runs before this one have left is free, too
     free = available(device)
     together = f" with {replicas} replicas together" if replicas > 1 else ""

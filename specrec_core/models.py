@@ -8,9 +8,11 @@ is a network of the two, `specrec_core.contrastive` models that add a loss of th
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import math
 from collections.abc import Callable, Sequence
+from typing import Self
 
 import torch
 import torch.nn.functional as F
@@ -142,6 +144,16 @@ class MF(nn.Module):
         users, items = (x.detach() for x in self())
         transposed = items.transpose(-2, -1)
         return lambda ids: users[:, ids] @ transposed
+
+    def part(self, replicas: slice) -> Self:
+        """These replicas alone, on the same memory: training them changes this model."""
+        other = copy.copy(self)
+        other._parameters = {
+            name: nn.Parameter(parameter.detach()[replicas])
+            for name, parameter in self.named_parameters()
+        }
+        other.seeds = self.seeds[replicas]
+        return other
 
     def keep(self, replicas: Tensor) -> None:
         """Drop every replica but those at positions ``replicas``, in place."""

@@ -13,7 +13,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
+from typing import Any, Self
 
 import torch
 import torch.nn.functional as F
@@ -146,6 +146,11 @@ class NeuMF(Network):
 
     def new_epoch(self, streams: Sequence[torch.Generator]) -> None:
         self.streams = streams
+
+    def part(self, replicas: slice) -> Self:
+        other = super().part(replicas)
+        other.streams = self.streams[replicas]  # their draws go on, whoever takes them
+        return other
 
     def score(self, users: Tensor, items: Tensor) -> Tensor:
         (p, p_mlp), (q, q_mlp) = (x.chunk(2, dim=-1) for x in (users, items))

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from specrec_core import records
+from specrec_core.arguments import check_own_data
 from specrec_core.records import Experiment, Record
 from specrec_core.studies import Study, digest
 
@@ -25,22 +26,32 @@ VARIED = (
     "learning_rate", "l2", "strength", "temperature", "temperature_unrelated", "shrink",
     "contrast_weight", "contrast_temperature",
 )  # fmt: skip
-"""Settings that replicas of one model may have of their own.
-
-Not the share of noise: with it the data differ, and how many steps an epoch has.
-"""
+"""Settings that replicas of one model may have of their own; see `kind` for the share of noise."""
 
 
 def kind(experiment: Experiment) -> str:
     """What experiments have in common that can train as replicas of one model.
 
     All but their seeds and the values of `VARIED`; of these, whether they are there and above 0.
+    And but for their share of noise, where model and protocol let replicas have data of their own.
     """
     form = experiment.with_(seeds=(0,)).definition()
+    if own_data(experiment):
+        form["noise"] = form["noise_kind"] = None
     for name in VARIED:
         value = getattr(experiment, name)
         form[name] = None if value is None else value > 0
     return digest(form)
+
+
+def own_data(experiment: Experiment) -> bool:
+    """Whether replicas of such a model may train on interactions of their own."""
+    e = experiment
+    try:
+        check_own_data(e, e.positives, e.debias, e.drop)
+    except ValueError:
+        return False
+    return e.layers == 0
 
 
 @dataclasses.dataclass(frozen=True)

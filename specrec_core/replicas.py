@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -20,11 +22,13 @@ class Apart:
         self.own = [[table.detach()[r] for table in self.tables] for r in range(len(rates))]
         self.each = [_made(name, own, rate) for own, rate in zip(self.own, rates, strict=True)]
 
-    def step(self) -> None:
-        for r, (own, optimizer) in enumerate(zip(self.own, self.each, strict=True)):
-            for part, table in zip(own, self.tables, strict=True):
-                part.grad = None if table.grad is None else table.grad[r]
-            optimizer.step()
+    def step(self, tables: Sequence[Tensor] | None = None, first: int = 0) -> None:
+        """Of all replicas; or of those whose part of the ``tables`` these are, from the first."""
+        given = self.tables if tables is None else tables
+        for r in range(len(given[0])):
+            for own, table in zip(self.own[first + r], given, strict=True):
+                own.grad = None if table.grad is None else table.grad[r]
+            self.each[first + r].step()
 
 
 Stepper = torch.optim.Optimizer | Apart
@@ -111,6 +115,12 @@ def check_finite(losses_of: Tensor, model: MF, epoch: int, learning_rate: Streng
                 f"finite after the last step, {losses_of.shape[1]}, of epoch {epoch}; "
                 f"{remedy(replica)}"
             )
+
+
+def neighbours(values: Sequence[Any]) -> list[tuple[int, int]]:
+    """First and last position (not included) of each run of equal values."""
+    ends = [i for i in range(1, len(values)) if values[i] != values[i - 1]]
+    return list(itertools.pairwise([0, *ends, len(values)]))
 
 
 def restore(model: MF, seeds: Sequence[int], best: Sequence[Mapping[str, Tensor]]) -> None:

@@ -18,6 +18,7 @@ from specrec_core.corrections import Debiasing
 from specrec_core.evaluation import evaluate, popularity_groups
 from specrec_core.interactions import Interactions
 from specrec_core.item_metrics import head_and_tail, spike_metrics
+from specrec_core.lanes import Lanes
 from specrec_core.losses import unit
 from specrec_core.models import MF, generator
 from specrec_core.popularity import popularity_metrics
@@ -35,7 +36,7 @@ BY_COSINE = {f"{name}@{k}" for name in ("ndcg", "recall") for k in CUTS}
 
 def train(
     experiment: Experiment,
-    data: Interactions,
+    data: Interactions | Sequence[Interactions],
     model: MF,
     *,
     varied: Mapping[str, Strength] | None = None,
@@ -43,13 +44,15 @@ def train(
 ) -> History:
     """`specrec_core.training.fit` with the settings of an experiment, spectra tracked.
 
-    What is ``varied`` takes the place of the experiment's own settings.
+    What is ``varied`` takes the place of the experiment's own settings; ``data`` may be one for
+    each replica.
     """
     e = experiment
     own = {name: getattr(e, name) for name in parts.VARIED} | dict(varied or {})
     debias = Debiasing(e.debias, e.debias_settings)
     callbacks: tuple[Callback, ...] = (track_spectra,)
     if e.positives == "user chunks":  # the protocol under which popularity is followed
+        assert isinstance(data, Interactions)
         callbacks += (track_popularity(data, activation_of(e.loss), debias, model.users.device),)
     return fit(
         model,
@@ -96,22 +99,65 @@ def train(
 
 def run_replicas(
     lanes: Sequence[Experiment],
-    data: Interactions,
+    data: Sequence[Interactions],
     profile: str,
     device: torch.device,
     progress: bool,
 ) -> list[Record]:
-    """Records of experiments of one kind and one seed each, trained as replicas of one model."""
+    """Records of experiments of one kind and one seed each, trained as replicas of one model.
+
+    ``data`` are those of each, the same object where they are the same.
+    """
     experiment, seeds, varied = lanes[0], [lane.seeds[0] for lane in lanes], {}
     for name in parts.VARIED:
         values = [getattr(lane, name) for lane in lanes]
         if len(set(values)) > 1:
             varied[name] = torch.tensor(values, dtype=torch.float64)
-    model = build(experiment, data, seeds, device, varied)
+    model = build(experiment, data[0], seeds, device, varied)
+    own = Lanes.of(data, model)
+    before = {f"initial {side}": s for side, s in _spectra(model).items()}
+    history = train(experiment, data if own.several else data[0], model,
+                    varied=varied, progress=progress)  # fmt: skip
+    spectrum = before | _spectra(model)
+    curves: dict[str, list[Any]] = {"epoch": history.epochs, **history.values}
+    records = []
+    for replicas, those in own.parts():
+        part = model.part(replicas) if own.several else model
+        of_part = {name: values[replicas] for name, values in spectrum.items()}
+        metrics = _measured(experiment, those, part, of_part)
+        if experiment.validation:
+            best = f"validation {experiment.metric}"
+            metrics[best] = [max(series) for series in history.values[best][replicas]]
+        for position, r in enumerate(range(len(lanes))[replicas]):
+            records.append(
+                Record(
+                    experiment=lanes[r],
+                    metrics=_of(position, metrics),
+                    selected_epoch=[history.best_epoch[r]],
+                    epochs_run=[history.epochs_run[r]],
+                    history=_of(r, curves),
+                    spectrum=_of(r, spectrum),
+                    seconds=[round(history.seconds[r], 3)],
+                    device=device_name(device),
+                    profile=profile,
+                    versions=versions(),
+                    data={
+                        "version": those.version, "checksum": those.checksum, **those.statistics
+                    },
+                )
+            )  # fmt: skip
+    return records
+
+
+def _measured(
+    experiment: Experiment,
+    data: Interactions,
+    model: MF,
+    spectrum: Mapping[str, list[list[float]]],
+) -> dict[str, list[float]]:
+    """What a test says of each replica of a trained model, by name, and of its ``spectrum``."""
+    device = model.users.device
     groups = popularity_groups(torch.as_tensor(data.item_popularity, device=device))
-    spectrum = {f"initial {side}": s for side, s in _spectra(model).items()}
-    history = train(experiment, data, model, varied=varied, progress=progress)
-    spectrum.update(_spectra(model))
     correct = Debiasing(experiment.debias, experiment.debias_settings)
     score = correct.on(data.csr("train", device)).scorer(model)
     truth, seen = data.csr("test", device), data.csr("train+validation", device)
@@ -121,7 +167,7 @@ def run_replicas(
     measured.update(head_and_tail(score, truth, seen, data.item_popularity, k=CUTS))
     if experiment.candidates:
         sampled = SampledEvaluation(truth, seen, experiment.candidates)
-        draws = [generator(seed, "candidates test", device) for seed in seeds]
+        draws = [generator(seed, "candidates test", device) for seed in model.seeds]
         short = sampled.evaluate(score, draws, k=CUTS, conventions=CONVENTIONS[:1]).mean
         kind = f"[uni{experiment.candidates}]@"
         measured.update({name.replace("@", kind): short[name] for name in short})
@@ -151,26 +197,7 @@ def run_replicas(
         )
         metrics |= {name: value.tolist() for name, value in popular.items()}
     metrics.update(spike_metrics(model.tables()["items"], data.item_popularity))
-    if experiment.validation:
-        best = f"validation {experiment.metric}"
-        metrics[best] = [max(series) for series in history.values[best]]
-    curves: dict[str, list[Any]] = {"epoch": history.epochs, **history.values}
-    return [
-        Record(
-            experiment=lane,
-            metrics=_of(r, metrics),
-            selected_epoch=[history.best_epoch[r]],
-            epochs_run=[history.epochs_run[r]],
-            history=_of(r, curves),
-            spectrum=_of(r, spectrum),
-            seconds=[round(history.seconds[r], 3)],
-            device=device_name(device),
-            profile=profile,
-            versions=versions(),
-            data={"version": data.version, "checksum": data.checksum, **data.statistics},
-        )
-        for r, lane in enumerate(lanes)
-    ]
+    return metrics
 
 
 def _of(replica: int, values: Mapping[str, list[Any]]) -> dict[str, list[Any]]:

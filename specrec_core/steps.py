@@ -1,15 +1,16 @@
-"""Steps of training: one pass over the samples, by positives or by chunks of users.
+"""Steps of training: one pass over the samples, by batches of positives.
 
 `Objective` is all that is minimised but for the plain L2 penalties of tables; the spectral norm is
 that of all final embeddings (variant ``paper``) or of a chunk of users (the others). `RowSteps`
-gathers the rows of a batch of positives; `ChunkSteps` takes some users, scores all items for them
-once, and picks the scores of all their positives and of the drawn negatives, as the ReSN code
-trains [lin2024resn]. Each keeps replicas apart.
+gathers the rows of a batch of positives; `specrec_core.chunks` goes by users. Each keeps replicas
+apart.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import dataclasses
+import functools
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -17,12 +18,10 @@ from torch import Tensor
 
 from specrec_core import losses
 from specrec_core.corrections import Batch, Debiasing
-from specrec_core.interactions import CSR
-from specrec_core.models import MF, add_rows, clear_rows, gather, generator, sparse_rows
-from specrec_core.ranking import entries
+from specrec_core.models import MF, add_rows, clear_rows, gather, sparse_rows
 from specrec_core.regularizers import Regularizer
-from specrec_core.replicas import Stepper, of_rows_alone
-from specrec_core.sampling import EpochSampler, Negatives
+from specrec_core.replicas import Apart, Stepper, neighbours, of_rows_alone
+from specrec_core.sampling import EpochSampler
 from specrec_core.spectral_norm import penalty_of_scores, spectral_norm_penalty
 from specrec_core.strengths import Strength, kept, positive, spread
 
@@ -44,10 +43,10 @@ class Objective:
     row_l2: Strength = 0.0
     drop: losses.SampleDrop | None = None
 
-    def keep(self, replicas: Tensor) -> None:
-        """Go on for the replicas at these positions alone."""
-        self.regularizer = self.regularizer.keep(replicas)
-        self.row_l2 = kept(self.row_l2, replicas)
+    def part(self, replicas: Tensor) -> Objective:
+        """The same for the replicas at these positions alone."""
+        balance, row_l2 = self.regularizer.keep(replicas), kept(self.row_l2, replicas)
+        return dataclasses.replace(self, regularizer=balance, row_l2=row_l2)
 
     def of_rows(self, model: MF, rows: Sequence[Tensor], ids: Sequence[Tensor]) -> Tensor:
         """``(R,)`` of gathered embeddings u, p, n and their ids."""
@@ -101,73 +100,139 @@ class Objective:
 class RowSteps:
     """An epoch of batches of positives, each with its negatives, all replicas at once.
 
+    The ``sampler`` is that of all replicas, or there is one for each. As long as all have a batch
+    of one size they take a step together; otherwise neighbours that do, and the optimiser is to be
+    one for each replica.
+
     On CUDA a step waits for the device with lazy Adam and with co-occurrences; plain BPR of MF and
     LightGCN do not.
     """
 
-    sampler: EpochSampler
+    sampler: EpochSampler | Sequence[EpochSampler]
     objective: Objective
     batch_size: int
     drop_last: bool = False
     l2: Strength = 0.0
     l2_on: str = "tables"
 
-    def keep(self, replicas: Tensor) -> None:
-        """Go on for the replicas at these positions alone."""
-        self.objective.keep(replicas)
-        self.l2 = kept(self.l2, replicas)
+    def __post_init__(self) -> None:
+        self.penalised = positive(self.l2)  # once: of a tensor, the device is waited for
+
+    def part(self, replicas: Tensor) -> RowSteps:
+        """The same for the replicas at these positions alone."""
+        sampler = self.sampler
+        if isinstance(sampler, Sequence):
+            sampler = [sampler[r] for r in replicas.tolist()]
+        objective, l2 = self.objective.part(replicas), kept(self.l2, replicas)
+        return dataclasses.replace(self, sampler=sampler, objective=objective, l2=l2)
 
     def __call__(self, model: MF, stepper: Stepper, streams: Sequence[torch.Generator]) -> Tensor:
-        """One pass over the samples; the loss of each replica at each step, ``(R, steps)``."""
+        """One pass over the samples; the loss of each replica at each step, ``(R, steps)``.
+
+        That of a replica with fewer steps than others is filled up with its mean.
+        """
         model.new_epoch(streams)
-        drawn = [self.sampler.epoch(stream) for stream in streams]
+        sampler = self.sampler
+        each = sampler if isinstance(sampler, Sequence) else [sampler] * len(streams)
+        drawn = [one.epoch(stream) for one, stream in zip(each, streams, strict=True)]
+        sizes = [len(users) for users, _, _ in drawn]
+        if self.drop_last:
+            sizes = [size - size % self.batch_size for size in sizes]
+        if len(set(sizes)) > 1:
+            return self._uneven(model, stepper, drawn, sizes)
         users, items, negatives = (torch.stack(column) for column in zip(*drawn, strict=True))
         del drawn
         # One gradient for each table, kept from step to step: only rows of the batch are touched.
         gradients = [torch.zeros_like(table) for table in (model.users, model.items)]
-        own = [*model.network(), *self.objective.debias.own(model)]
-        lazy, penalised = of_rows_alone(stepper), positive(self.l2)
         steps = []
-        samples = users.shape[1] - (users.shape[1] % self.batch_size if self.drop_last else 0)
-        for start in range(0, samples, self.batch_size):
-            batch = slice(start, start + self.batch_size)
-            ids = ((0, users[:, batch]), (1, items[:, batch]), (1, negatives[:, batch]))
-            final = model.training_pass()
-            rows = [gather(final[side].detach(), i).requires_grad_() for side, i in ids]
-            value = self.objective.of_rows(model, rows, [i for _, i in ids])
-            found = torch.autograd.grad(value.sum(), [*rows, *own], materialize_grads=True)
-            of_rows = penalised and self.l2_on in ("tables", "norms")
-            own_rows = of_rows and final[0] is model.users and final[1] is model.items
-            for (side, i), gradient, row in zip(ids, found[:3], rows, strict=True):
-                if own_rows:  # the rows are those of the tables: one pass for both
-                    gradient = gradient + self._shrink(row.detach(), rows[0].shape[-2])
-                add_rows(gradients[side], i, gradient)
-            value, dense = value.detach(), self._add_tables(final, gradients)
-            of_model = model.own_loss(final, [i for _, i in ids])
-            model.pull_back(final, gradients, of_model)
-            for parameter, gradient in zip(own, found[3:], strict=True):
-                parameter.grad = gradient.contiguous()
-            if of_rows and not own_rows:
-                # of the tables, and not of what became of them
-                for side, i in ids:
-                    table = (model.users, model.items)[side]
-                    shrunk = self._shrink(gather(table.detach(), i), rows[0].shape[-2])
-                    add_rows(table.grad, i, shrunk)
-            elif penalised and self.l2_on == "whole":
-                add_whole(model, self.l2)
-            touched = [[i for of, i in ids if of == side] for side in (0, 1)]
-            if lazy:
-                for side, table in enumerate((model.users, model.items)):
-                    table.grad = sparse_rows(gradients[side], touched[side])
-            stepper.step()
-            if dense is not None or self.l2_on == "whole":
-                gradients = [gradient.zero_() for gradient in gradients]
-            else:
-                for gradient, rows_of in zip(gradients, touched, strict=True):
-                    clear_rows(gradient, rows_of)
-            value = value if dense is None else value + dense
-            steps.append(value if of_model is None else value + of_model.detach())
+        for start in range(0, sizes[0], self.batch_size):
+            batch = slice(start, min(start + self.batch_size, sizes[0]))
+            ids = users[:, batch], items[:, batch], negatives[:, batch]
+            steps.append(self._step(model, ids, gradients, stepper.step, of_rows_alone(stepper)))
         return torch.stack(steps, -1)
+
+    def _uneven(
+        self,
+        model: MF,
+        stepper: Stepper,
+        drawn: Sequence[tuple[Tensor, Tensor, Tensor]],
+        sizes: Sequence[int],
+    ) -> Tensor:
+        """As a call, of samples that are not as many for each replica."""
+        assert isinstance(stepper, Apart)
+        gradients = [torch.zeros_like(table) for table in (model.users, model.items)]
+        steps: list[list[Tensor]] = [[] for _ in drawn]
+        parts: dict[tuple[int, int], tuple[RowSteps, MF]] = {}
+        for start in range(0, max(sizes), self.batch_size):
+            left = [min(self.batch_size, max(0, size - start)) for size in sizes]
+            for first, last in neighbours(left):
+                if not left[first]:
+                    continue
+                if (first, last) not in parts:
+                    alone = torch.arange(first, last, device=model.users.device)
+                    parts[first, last] = self.part(alone), model.part(slice(first, last))
+                those, some = parts[first, last]
+                batch = slice(start, start + left[first])
+                ids = [torch.stack([one[batch] for one in column])
+                       for column in zip(*drawn[first:last], strict=True)]  # fmt: skip
+                own = [gradient[first:last] for gradient in gradients]
+                step = functools.partial(stepper.step, list(some.parameters()), first)
+                values = those._step(some, ids, own, step, of_rows_alone(stepper))
+                for r, value in zip(range(first, last), values, strict=True):
+                    steps[r].append(value)
+        most, each = max(map(len, steps)), [torch.stack(of) for of in steps]
+        return torch.stack([torch.cat([x, x.mean().expand(most - len(x))]) for x in each])
+
+    def _step(
+        self,
+        model: MF,
+        batch: Sequence[Tensor],
+        gradients: list[Tensor],
+        step: Callable[[], object],
+        lazy: bool,
+    ) -> Tensor:
+        """One step on users, items ``(R, B)`` and negatives ``(R, B, N)``; its losses ``(R,)``.
+
+        ``gradients`` of both tables are zero, and so again afterwards.
+        """
+        own = [*model.network(), *self.objective.debias.own(model)]
+        ids = tuple(zip((0, 1, 1), batch, strict=True))
+        final = model.training_pass()
+        rows = [gather(final[side].detach(), i).requires_grad_() for side, i in ids]
+        value = self.objective.of_rows(model, rows, [i for _, i in ids])
+        found = torch.autograd.grad(value.sum(), [*rows, *own], materialize_grads=True)
+        of_rows = self.penalised and self.l2_on in ("tables", "norms")
+        own_rows = of_rows and final[0] is model.users and final[1] is model.items
+        for (side, i), gradient, row in zip(ids, found[:3], rows, strict=True):
+            if own_rows:  # the rows are those of the tables: one pass for both
+                gradient = gradient + self._shrink(row.detach(), rows[0].shape[-2])
+            add_rows(gradients[side], i, gradient)
+        value, dense = value.detach(), self._add_tables(final, gradients)
+        of_model = model.own_loss(final, [i for _, i in ids])
+        model.pull_back(final, gradients, of_model)
+        for parameter, gradient in zip(own, found[3:], strict=True):
+            parameter.grad = gradient.contiguous()
+        if of_rows and not own_rows:
+            # of the tables, and not of what became of them
+            for side, i in ids:
+                table = (model.users, model.items)[side]
+                shrunk = self._shrink(gather(table.detach(), i), rows[0].shape[-2])
+                add_rows(table.grad, i, shrunk)
+        elif self.penalised and self.l2_on == "whole":
+            add_whole(model, self.l2)
+        touched = [[i for of, i in ids if of == side] for side in (0, 1)]
+        if lazy:
+            for side, table in enumerate((model.users, model.items)):
+                table.grad = sparse_rows(gradients[side], touched[side])
+        step()
+        if dense is not None or self.l2_on == "whole":
+            for gradient in gradients:
+                gradient.zero_()
+        else:
+            for gradient, rows_of in zip(gradients, touched, strict=True):
+                clear_rows(gradient, rows_of)
+        value = value if dense is None else value + dense
+        return value if of_model is None else value + of_model.detach()
 
     def _shrink(self, rows: Tensor, batch: int) -> Tensor:
         """The gradient of `losses.l2` or `losses.norms` by rows of a table, ``(R, *, d)``."""
@@ -187,76 +252,6 @@ class RowSteps:
         return value.detach()
 
 
-@dataclass(frozen=True, eq=False)
-class Chunk:
-    """Some users ``(C,)`` and all their training pairs: position of the user and item, ``(P,)``."""
-
-    users: Tensor
-    rows: Tensor
-    items: Tensor
-
-
-def user_chunks(train: CSR, size: int) -> list[Chunk]:
-    """All users in chunks of ``size``, shuffled once, in the same order for every seed.
-
-    A chunk without any pair is left out.
-    """
-    order = torch.randperm(train.shape[0], generator=generator(0, "user chunks"))
-    chunks = [Chunk(u, *entries(train, u)) for u in order.to(train.device).split(size)]
-    return [chunk for chunk in chunks if len(chunk.rows)]
-
-
-@dataclass(eq=False)
-class ChunkSteps:
-    """An epoch of chunks of users, each with all positives and fresh negatives for each.
-
-    The scores of the chunk's users for all items are computed once and picked from, which is
-    cheaper than gathering rows where a user has many interactions.
-    """
-
-    chunks: Sequence[Chunk]
-    negatives: Negatives
-    count: int
-    objective: Objective
-    l2: Strength = 0.0
-
-    def keep(self, replicas: Tensor) -> None:
-        """Go on for the replicas at these positions alone."""
-        self.objective.keep(replicas)
-        self.l2 = kept(self.l2, replicas)
-
-    def __call__(self, model: MF, stepper: Stepper, streams: Sequence[torch.Generator]) -> Tensor:
-        """One pass over the users; the loss of each replica at each step, ``(R, steps)``."""
-        model.new_epoch(streams)
-        own, penalised = self.objective.debias.own(model), positive(self.l2)
-        steps = []
-        for chunk in self.chunks:
-            pair_users = chunk.users[chunk.rows]
-            drawn = torch.stack(
-                [self.negatives.draw(pair_users, self.count, stream) for stream in streams]
-            )
-            final = model.training_pass()
-            leaves = [table.detach().requires_grad_() for table in final]
-            scores = leaves[0][:, chunk.users] @ leaves[1].mT
-            batch = _picked(scores, chunk, pair_users, drawn, leaves)
-            value = self.objective.of_chunk(model, batch, scores)
-            more = self.objective.of_tables(*leaves)
-            value = value if more is None else value + more
-            found = torch.autograd.grad(value.sum(), [*leaves, *own], materialize_grads=True)
-            # Fused Adam reads memory in order: the gradient of a transposed factor is not in it.
-            found = tuple(gradient.contiguous() for gradient in found)
-            of_model = model.own_loss(final, batch.ids)
-            model.pull_back(final, found[:2], of_model)
-            for parameter, gradient in zip(own, found[2:], strict=True):
-                parameter.grad = gradient
-            if penalised:
-                add_whole(model, self.l2)
-            stepper.step()
-            value = value if of_model is None else value + of_model
-            steps.append(value.detach())
-        return torch.stack(steps, -1)
-
-
 def add_whole(model: MF, l2: Strength) -> None:
     """Add the gradient of ``l2``/2 times the squared norm of both tables, all rows of them."""
     for table in (model.users, model.items):
@@ -265,23 +260,3 @@ def add_whole(model: MF, l2: Strength) -> None:
             table.grad.addcmul_(table.detach(), torch.as_tensor(spread(l2, table)))
         else:
             table.grad.add_(table.detach(), alpha=l2)
-
-
-def _picked(
-    scores: Tensor, chunk: Chunk, users: Tensor, drawn: Tensor, leaves: Sequence[Tensor]
-) -> Batch:
-    """The batch of a chunk, its scores picked from those of all items."""
-    replicas, _, m = scores.shape
-    items = chunk.items.expand(replicas, -1)
-    wanted = torch.cat([items.unsqueeze(-1), drawn], -1)
-    flat = (chunk.rows * m).unsqueeze(-1) + wanted
-    taken = scores.flatten(1).gather(1, flat.flatten(1)).view(wanted.shape)
-
-    def project(w: Tensor, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        of_users, of_items = ((leaf @ v.unsqueeze(-1)).squeeze(-1)
-                              for leaf, v in zip(leaves, (w, x), strict=True))  # fmt: skip
-        every = of_items.gather(1, wanted.flatten(1)).view(wanted.shape)
-        return of_users[:, users], every[..., 0], every[..., 1:]
-
-    ids = (users.expand(replicas, -1), items, drawn)
-    return Batch(taken[..., 0], taken[..., 1:], ids, project)

@@ -29,22 +29,24 @@ from specrec_core.arguments import (
     check_lazy,
     check_metric,
     check_network,
+    check_own_data,
     check_transform,
     one_of,
     whole,
 )
+from specrec_core.chunks import ChunkSteps, user_chunks
 from specrec_core.corrections import Debiasing
-from specrec_core.evaluation import evaluate, popularity_groups
+from specrec_core.evaluation import popularity_groups
 from specrec_core.interactions import Interactions
+from specrec_core.lanes import Judge, Lanes
 from specrec_core.losses import OBJECTIVES, SampleDrop
 from specrec_core.models import MF, generator
 from specrec_core.progress import bar
 from specrec_core.ranking import recommend
 from specrec_core.regularizers import PER_REPLICA, Regularizer
 from specrec_core.replicas import carry_state, check_finite, optimizer_of, restore, set_rate
-from specrec_core.sampled_evaluation import SampledEvaluation
 from specrec_core.sampling import EpochSampler, Negatives
-from specrec_core.steps import ChunkSteps, Objective, RowSteps, user_chunks
+from specrec_core.steps import Objective, RowSteps
 from specrec_core.strengths import Strength, check, kept, listed, placed
 
 Callback = Callable[[int, MF], Mapping[str, Tensor]]
@@ -126,7 +128,7 @@ def track_popularity(
 
 def fit(
     model: MF,
-    data: Interactions,
+    data: Interactions | Sequence[Interactions],
     *,
     loss: str = "bpr",
     reduction: str = "mean",
@@ -161,7 +163,9 @@ def fit(
     one by ``user chunks`` takes each interaction once, ``batch_size`` users at a time.
     ``learning_rate``, ``l2`` and the strengths, temperatures and ``shrink`` of the regularizer are
     numbers, or tensors ``(R,)`` with one for each replica; a rate for each replica is Adam or
-    descent for each, on its part of the tables.
+    descent for each, on its part of the tables. ``data`` may be one for each replica, too, such as
+    those with its share of planted noise, for a model without a graph; a replica with more of them
+    takes more steps in an epoch.
     Parameters are those of `specrec_core.records.Experiment`; of the regularizer and of the method
     against popularity bias, together: the latter's own parameters are added to the model. With
     ``select="last"`` there is no validation: replicas run all epochs and keep the last.
@@ -184,7 +188,7 @@ def fit(
     """
     one_of("loss", loss, tuple(OBJECTIVES))
     one_of("optimizer", optimizer, OPTIMIZERS)
-    cut = check_metric(metric)
+    check_metric(metric)
     counts = {"batch_size": batch_size, "epochs": epochs, "negatives": negatives}
     for name, value in {**counts, "evaluate_every": evaluate_every, "patience": patience}.items():
         whole(name, value, 1)
@@ -199,19 +203,22 @@ def fit(
     one_of("positives", positives, POSITIVES)
     one_of("select", select, ("best", "last"))
     split = "validation" if select == "best" else "test"
-    if select == "best" and data.validation.nnz == 0:
-        raise ValueError(
-            f"data ({data.name}) has no validation interactions to select on: "
-            "use data.holdout(0.1, seed=0)"
-        )
-    if select == "last" and data.validation.nnz:
-        raise ValueError(f"data ({data.name}) has validation pairs, of no use to select='last'")
-    if drop_last and batch_size > data.train.nnz:
-        raise ValueError(f"batch_size is {batch_size}: no batch is full, and drop_last is set")
+    lanes = Lanes.of(data, model)
+    for _, one in lanes.parts():
+        if select == "best" and one.validation.nnz == 0:
+            raise ValueError(
+                f"data ({one.name}) has no validation interactions to select on: "
+                "use data.holdout(0.1, seed=0)"
+            )
+        if select == "last" and one.validation.nnz:
+            raise ValueError(f"data ({one.name}) has validation pairs, of no use to select='last'")
+        if drop_last and batch_size > one.train.nnz:
+            raise ValueError(f"batch_size is {batch_size}: no batch is full, and drop_last is set")
     if getattr(model, "reduction", reduction) != reduction:
         raise ValueError(f"reduction is {reduction!r}, but that of the model is another")
     device = model.users.device
-    train, truth = data.csr("train", device), data.csr(split, device)
+    seen = {id(one): one.csr("train", device) for _, one in lanes.parts()}
+    train = seen[id(lanes.each[0])]
     balance, correct = (regularizer or Regularizer()).on(train), (debias or Debiasing()).on(train)
     for name in PER_REPLICA:
         value = getattr(balance, name)
@@ -225,6 +232,8 @@ def fit(
     check_lazy(optimizer, plain, most_l2, l2_on, balance.regularizer == "spectral_norm")
     if not model.inner_product:
         check_network(checked, loss, positives, correct.name)
+    if lanes.several:
+        check_own_data(checked, positives, correct.name, drop)
     correct.prepare(model)
     row_l2 = l2 if l2_on == "rows" else 0.0
     dropped = SampleDrop(drop, drop_ramp) if drop and drop_ramp else None
@@ -235,9 +244,14 @@ def fit(
         epoch_of = ChunkSteps(user_chunks(train, batch_size), drawn, negatives, objective, l2)
     else:
         count = negatives if OBJECTIVES[loss][1] else 0
-        sampler = EpochSampler(train, positives, count, negative_distribution)
+        samplers = {
+            key: EpochSampler(of_it, positives, count, negative_distribution)
+            for key, of_it in seen.items()
+        }
+        each = [samplers[id(one)] for one in lanes.each]
+        sampler = each if lanes.several else each[0]
         epoch_of = RowSteps(sampler, objective, batch_size, drop_last, l2, l2_on)
-    sampled = SampledEvaluation(truth, train, candidates) if candidates else None
+    judge = Judge(split, metric, candidates, redraw, correct)
 
     seeds = model.seeds
     history = History([[] for _ in seeds], best_epoch=[0] * len(seeds), seconds=[0.0] * len(seeds))
@@ -248,22 +262,19 @@ def fit(
     active = list(range(len(seeds)))
     streams = [generator(seed, "samples", device) for seed in seeds]
     rate = learning_rate
+    if lanes.several:  # an optimiser for each, as each has steps of its own
+        rate = torch.as_tensor(rate, dtype=torch.float64, device=device).expand(len(seeds))
     stepper = optimizer_of(optimizer, model, rate)
 
     def look(epoch: int, mean_loss: Tensor) -> None:
         """Evaluate, remember the best tables, and drop the replicas that are to stop."""
-        nonlocal active, streams, stepper, rate
-        if sampled is None:
-            score = evaluate(correct.scorer(model), truth, train, k=(cut,)).mean
-        else:
-            purpose = f"candidates {split}" + (f" {epoch}" if redraw else "")
-            draws = [generator(seed, purpose, device) for seed in model.seeds]
-            score = sampled.evaluate(correct.scorer(model), draws, k=(cut,)).mean
-        seen = {f"{split} {metric}": score[metric], "loss": mean_loss}
+        nonlocal active, streams, stepper, rate, lanes, epoch_of
+        score = judge(model, lanes, epoch)
+        series = {f"{split} {metric}": score, "loss": mean_loss}
         for callback in callbacks:
-            seen.update(callback(epoch, model))
-        history.append(epoch, active, seen)
-        for position, (r, value) in enumerate(zip(active, score[metric].tolist(), strict=True)):
+            series.update(callback(epoch, model))
+        history.append(epoch, active, series)
+        for position, (r, value) in enumerate(zip(active, score.tolist(), strict=True)):
             history.epochs_run[r] = epoch
             since_best[r] += 1
             if value > best_value[r] or select == "last":
@@ -275,8 +286,7 @@ def fit(
         if 0 < len(going) < len(active):
             going_on = torch.tensor(going, device=device)
             model.keep(going_on)
-            epoch_of.keep(going_on)
-            before = stepper
+            epoch_of, lanes, before = epoch_of.part(going_on), lanes.part(going_on), stepper
             rate = kept(rate, going_on)
             stepper = optimizer_of(optimizer, model, rate)
             carry_state(before, stepper, going_on)

@@ -22,8 +22,9 @@ def make(kind, data, seeds, device):
 def assert_as_alone(build, data, seeds, settings, *, uneven=True, rtol=1e-7, atol=1e-9):
     """Every epoch of every replica is that of a run by itself, wherever the others stop.
 
-    ``build(seeds)`` is the untrained model; ``uneven``: replicas are to stop at different epochs;
-    ``rtol`` is that of what the history holds, ``atol`` that of the parameters.
+    ``build(seeds)`` is the untrained model; ``data`` may be a list, one for each replica;
+    ``uneven``: replicas are to stop at different epochs; ``rtol`` is that of what the history
+    holds, ``atol`` that of the parameters.
     """
     together = build(seeds)
     history = fit(together, data, **settings)
@@ -32,7 +33,7 @@ def assert_as_alone(build, data, seeds, settings, *, uneven=True, rtol=1e-7, ato
     of_all = dict(together.named_parameters())
     for r, seed in enumerate(seeds):
         alone = build((seed,))
-        own = fit(alone, data, **settings)
+        own = fit(alone, data[r] if isinstance(data, list) else data, **settings)
         assert own.epochs[0] == history.epochs[r]
         assert own.epochs_run[0] == history.epochs_run[r]
         assert own.best_epoch[0] == history.best_epoch[r]

@@ -32,6 +32,7 @@ FLOORS = [  # from the top to the bottom; nothing imports from its own line or a
     ["building", "memory", "parts"],
     ["training"],
     ["sensitivity"],
+    ["chunks", "lanes"],
     ["steps"],
     ["replicas"],
     ["corrections"],

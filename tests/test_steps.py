@@ -9,6 +9,7 @@ from alone import assert_as_alone
 
 from specrec_core import corrections, debiasing, experiments, synthetic
 from specrec_core.arguments import SPECTRAL_VARIANTS
+from specrec_core.chunks import user_chunks
 from specrec_core.contrastive import SGL, XSimGCL
 from specrec_core.corrections import Debiasing
 from specrec_core.evaluation import evaluate
@@ -17,7 +18,6 @@ from specrec_core.records import Experiment
 from specrec_core.regularizers import Regularizer
 from specrec_core.sampling import EpochSampler, Negatives
 from specrec_core.spectral_norm import spectral_norm_penalty
-from specrec_core.steps import user_chunks
 from specrec_core.training import fit
 
 CHUNKS = dict(positives="user chunks", loss="mse_sigmoid", reduction="sum", batch_size=50,

@@ -64,7 +64,7 @@ def test_what_can_train_together_is_of_one_kind():
         {"dim": 8},
         {"epochs": 31},
         {"l2": 0.0},
-        {"noise": 0.1},
+        {"noise": 0.1, "drop": 0.1, "drop_ramp": 10},
         {"loss": "bce"},
         {"model": "lightgcn", "layers": 1},
         {"regularizer": "spectral_norm", "strength": 0.1},

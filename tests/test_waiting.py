@@ -11,12 +11,13 @@ import pytest
 import torch
 
 from specrec_core import synthetic
+from specrec_core.chunks import ChunkSteps, user_chunks
 from specrec_core.corrections import Debiasing
 from specrec_core.models import MF, LightGCN, generator
 from specrec_core.regularizers import Regularizer
 from specrec_core.replicas import optimizer_of
 from specrec_core.sampling import EpochSampler, Negatives
-from specrec_core.steps import ChunkSteps, Objective, RowSteps, user_chunks
+from specrec_core.steps import Objective, RowSteps
 
 RELATED = Regularizer("directspec+", 0.1, 2.0, temperature_unrelated=3.0, normalised=True)
 ROWS = {  # model, loss, optimiser, regularizer

@@ -1,0 +1,178 @@
+"""Replicas with interactions of their own: each gives what it gives by itself."""
+
+import numpy as np
+import pytest
+import torch
+from alone import assert_as_alone, make, small_data
+
+from specrec_core import experiments, noise, parts, synthetic
+from specrec_core.lanes import Lanes
+from specrec_core.models import MF
+from specrec_core.neural import MultiMF, NeuMF
+from specrec_core.records import Experiment
+from specrec_core.regularizers import Regularizer
+from specrec_core.replicas import neighbours
+from specrec_core.training import fit
+
+SEEDS = (1, 4, 0, 2)
+SHARES = (0.0, 0.1, 0.1, 0.5)
+COMMON = dict(learning_rate=0.02, batch_size=256, epochs=25, patience=2, progress=False)
+RATES = {"sgd": 20.0, "momentum": 2.0}
+
+
+@pytest.fixture(scope="module")
+def clean():
+    return small_data()
+
+
+def planted(data, kind="added", shares=SHARES):
+    of_share = {share: noise.plant(data, share, kind=kind, seed=3) for share in shares}
+    return [of_share[share] for share in shares]
+
+
+def as_alone(build, data, device, **changes):
+    assert_as_alone(build, data, SEEDS, COMMON | changes, uneven=device == "cpu")
+
+
+@pytest.mark.parametrize("kind", noise.NOISE_KINDS)
+@pytest.mark.parametrize("optimizer", ["adam", "adamw", "sgd", "momentum", "lazy_adam"])
+def test_shares_of_noise_with_every_optimiser(optimizer, kind, clean, device):
+    data = planted(clean, kind)
+    counts = {one.train.nnz for one in data}
+    assert len(counts) == (1 if kind == "replaced" else 3)
+    settings = dict(optimizer=optimizer, learning_rate=RATES.get(optimizer, 0.02), l2=1e-3)
+    as_alone(lambda seeds: make("mf", clean, seeds, device), data, device, **settings)
+
+
+OPTIONS = {
+    "candidates": dict(candidates=20, redraw=True),
+    "negatives by popularity": dict(negative_distribution="popularity", negatives=3),
+    "no negatives": dict(loss="alignment", regularizer=Regularizer("vicreg", strength=0.1)),
+    "positives by users": dict(positives="users"),
+    "sum": dict(reduction="sum"),
+    "full batches": dict(drop_last=True, batch_size=200),
+    "one batch": dict(batch_size=4096),
+    "l2 of rows": dict(l2=0.05, l2_on="rows"),
+    "l2 of norms": dict(l2=0.05, l2_on="norms"),
+    "l2 of whole tables": dict(l2=1e-3, l2_on="whole"),
+    # Not with Adam, which makes the last digits of the tiny gradients of rare rows large.
+    "spectral norm": dict(
+        regularizer=Regularizer("spectral_norm", strength=1e-3), optimizer="sgd", learning_rate=20.0
+    ),
+    "a falling rate": dict(decay=0.9),
+}
+
+
+@pytest.mark.parametrize("option", OPTIONS)
+def test_shares_of_noise_with_every_option(option, clean, device):
+    as_alone(lambda seeds: make("mf", clean, seeds, device), planted(clean), device,
+             **OPTIONS[option])  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", [NeuMF, MultiMF])
+def test_shares_of_noise_of_networks(kind, clean, device):
+    """Their layers have gradients and a state of their own, NeuMF draws which inputs it drops."""
+    own = {"hidden": (8, 4), "dropout": 0.2} if kind is NeuMF else {"sets": 2, "width": 5}
+
+    def build(seeds):
+        return kind(clean.n_users, clean.n_items, 6, seeds=seeds, dtype=torch.float64,
+                    **own).to(device)  # fmt: skip
+
+    as_alone(build, planted(clean), device)
+
+
+def test_noise_and_rates_and_penalties_of_their_own(clean, device):
+    """The whole of a grid at once, against one run for each of its points."""
+    data, rates, l2 = planted(clean), (0.02, 0.05, 0.01, 0.02), (0.0, 1e-3, 0.1, 1e-2)
+    together = make("mf", clean, SEEDS, device)
+    varied = {"learning_rate": rates, "l2": l2}
+    tensors = {k: torch.tensor(v, dtype=torch.float64, device=device) for k, v in varied.items()}
+    history = fit(together, data, **(COMMON | tensors))
+    for r, seed in enumerate(SEEDS):
+        alone = make("mf", clean, (seed,), device)
+        own = fit(alone, data[r], **(COMMON | {"learning_rate": rates[r], "l2": l2[r]}))
+        assert own.epochs[0] == history.epochs[r]
+        torch.testing.assert_close(alone.users[0], together.users[r], rtol=1e-6, atol=1e-9)
+        torch.testing.assert_close(alone.items[0], together.items[r], rtol=1e-6, atol=1e-9)
+
+
+NOISY = Experiment(
+    dataset="synthetic", version="small", dim=4, epochs=12, seeds=(0, 1), patience=2,
+    learning_rate=0.05, l2=1e-3, batch_size=256,
+)  # fmt: skip
+
+
+@pytest.fixture
+def small(monkeypatch, clean):
+    def interactions(e):
+        return noise.plant(clean, e.noise, kind=e.noise_kind, seed=0) if e.noise else clean
+
+    monkeypatch.setattr(experiments, "interactions", interactions)
+
+
+@pytest.mark.parametrize("model", ["mf", "neumf"])
+@pytest.mark.parametrize("together", [2, 10])
+def test_a_group_leaves_the_records_of_its_experiments(model, together, small, device):
+    """Also where it is taken apart in the midst of a share, and in whatever order it comes."""
+    base = NOISY if model == "mf" else NOISY.with_(model="neumf", hidden=(8,), dropout=0.1)
+    wholes = [
+        base.with_(noise=0.5, seeds=(0, 1, 2)),
+        base,
+        base.with_(noise=0.2, learning_rate=0.02),
+        base.with_(noise=0.2, noise_kind="replaced", seeds=(5,)),
+    ]
+    assert len({parts.kind(e) for e in wholes}) == 1
+    found = experiments.run_together(wholes, device=device, together=together, progress=False)
+    assert [record.experiment for record in found] == wholes
+    for one, whole in zip(found, wholes, strict=True):
+        other = experiments.run(whole, device=device, together=1, progress=False)
+        assert one.data == other.data and one.epochs_run == other.epochs_run
+        for kind in ("metrics", "history", "spectrum"):
+            mine, theirs = getattr(one, kind), getattr(other, kind)
+            assert mine.keys() == theirs.keys()
+            for name, values in theirs.items():
+                for got, wanted in zip(mine[name], values, strict=True):
+                    got, wanted = (np.array(x, dtype=float) for x in (got, wanted))
+                    np.testing.assert_allclose(got, wanted, rtol=1e-3, atol=1e-4, err_msg=name)
+    assert found[0].data["train"] > found[1].data["train"]
+
+
+def test_what_cannot_have_data_of_its_own_is_of_another_kind():
+    assert parts.kind(NOISY) == parts.kind(NOISY.with_(noise=0.1))
+    for change in (
+        {"model": "lightgcn", "layers": 2},
+        {"drop": 0.2, "drop_ramp": 10},
+        {"positives": "user chunks", "loss": "mse_sigmoid", "l2": 0.0},
+    ):
+        other = NOISY.with_(**change)
+        assert parts.kind(other) != parts.kind(other.with_(noise=0.1)), change
+
+
+def test_what_does_not_fit_is_refused(clean):
+    data = planted(clean)
+    with pytest.raises(ValueError, match="data are 4: expected one, or one for each of 2"):
+        fit(make("mf", clean, (0, 1), "cpu"), data)
+    with pytest.raises(ValueError, match="expected one, which the model has the graph of"):
+        fit(make("lightgcn", clean, SEEDS, "cpu"), data)
+    with pytest.raises(ValueError, match=r"drop is 0\.1: expected 0\.0 where data differ"):
+        fit(make("mf", clean, SEEDS, "cpu"), data, drop=0.1, drop_ramp=5)
+    with pytest.raises(ValueError, match="positives is 'user chunks': expected"):
+        fit(make("mf", clean, SEEDS, "cpu"), data, positives="user chunks", loss="mse_sigmoid")
+    other = synthetic.dcbm(n_users=130, n_items=90, n_communities=3, mean_degree=12.0, seed=1)
+    with pytest.raises(ValueError, match=r"data have shapes .*: expected the same users"):
+        fit(make("mf", clean, SEEDS, "cpu"), [*data[:3], other])
+
+
+def test_runs_of_neighbours(clean):
+    assert neighbours([3, 3, 1, 3]) == [(0, 2), (2, 3), (3, 4)]
+    assert neighbours("a") == [(0, 1)]
+    model, data = MF(clean.n_users, clean.n_items, 2, seeds=SEEDS), planted(clean)
+    lanes = Lanes.of(data, model)
+    assert [(p.start, p.stop) for p, _ in lanes.parts()] == [(0, 1), (1, 3), (3, 4)]
+    assert lanes.several and not lanes.part(torch.tensor([1, 2])).several
+    assert not Lanes.of(clean, model).several
+    part = model.part(slice(1, 3))
+    assert part.seeds == (4, 0)
+    with torch.no_grad():
+        part.users.fill_(7.0)
+    assert (model.users[1:3] == 7).all() and not (model.users[[0, 3]] == 7).any()
