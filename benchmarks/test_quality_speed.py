@@ -28,6 +28,7 @@ LIMIT = {  # processor seconds of training for a setting; a peer's epoch of Ligh
     ("BPR-MF", True): 600, ("BPR-MF", False): 600,
     ("LightGCN", True): 3600, ("LightGCN", False): 1800,
 }  # fmt: skip
+PATIENCE = 30  # epochs without progress, and at least five evaluations
 
 
 @pytest.mark.parametrize(
@@ -35,7 +36,7 @@ LIMIT = {  # processor seconds of training for a setting; a peer's epoch of Ligh
 )
 @pytest.mark.parametrize("name", ["ml-1m", "gowalla"])
 def test_time_to_quality(request, benchmark, load, name, model, peer):
-    """Until the score has not improved for five evaluations, or the time is spent."""
+    """Until the score has not improved for long, or the time is spent."""
     if not request.config.getoption("--quality"):
         pytest.skip("needs --quality: it takes hours")
     data, every = load(name), EVERY.get(peer, 2)
@@ -48,7 +49,7 @@ def test_time_to_quality(request, benchmark, load, name, model, peer):
             for l2 in GRID[model, peer][1]:
                 it = PEERS[peer](data, model, rate=rate, l2=l2)
                 spent, seconds, scores = 0.0, [], []
-                while spent < limit and rises(scores):
+                while spent < limit and rises(scores, max(5, PATIENCE // every)):
                     started = time.process_time()
                     it.epochs(every)
                     spent += time.process_time() - started
@@ -69,5 +70,5 @@ def test_time_to_quality(request, benchmark, load, name, model, peer):
     )  # fmt: skip
 
 
-def rises(scores):
-    return len(scores) < 6 or max(scores[-5:]) > max(scores[:-5])
+def rises(scores, patience):
+    return len(scores) <= patience or max(scores[-patience:]) > max(scores[:-patience])
