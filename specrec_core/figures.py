@@ -4,7 +4,8 @@ One file has to be read on white and on black paper, on a desk and on a phone: t
 mid-grey ink, line colours with a contrast of at least 3.6 : 1 to both papers that stay apart for
 colour-blind readers, text large enough at half the width, names at the ends of lines in place of a
 legend box. A role (users, items, a method) has the same colour and dashes on every page; a label
-that is the name of a role takes it by itself, any other label the next colour of ``PALETTE``.
+that is the name of a role takes it by itself, any other label the first colour of ``PALETTE`` that is
+free in its axes.
 
     figures.use_style()
     fig, ax = plt.subplots()
@@ -245,10 +246,13 @@ def _line(
 ) -> Line2D:
     if role is not None and role not in ROLES:
         raise ValueError(f"role: {role!r}, expected one of {', '.join(ROLES)}")
-    style: dict[str, Any] = {}
     if (role or label) in ROLES:
-        style["color"], style["linestyle"] = ROLES[str(role or label)]
-    (line,) = ax.plot(x, y, label=label, **style)
+        color, dashes = ROLES[str(role or label)]
+    else:
+        drawn = [other.get_color() for other in ax.get_lines()]
+        color = min(PALETTE, key=drawn.count)  # of those that are used least, the first
+        dashes = DASHES[drawn.count(color) % len(DASHES)]
+    (line,) = ax.plot(x, y, label=label, color=color, linestyle=dashes)
     if np.isfinite(low).any():
         ax.fill_between(x, low, high, color=line.get_color(), alpha=0.25, linewidth=0)
     return line

@@ -142,6 +142,24 @@ def leading(operator: Sparse | LinearOperator, k: int, seed: int = 0) -> np.ndar
     return np.sort(svds(operator, k, v0=start, return_singular_vectors=False))[::-1]
 
 
+def water_filling(values: np.ndarray, level: float) -> tuple[np.ndarray, float]:
+    """(λ_k − μ)₊ / level with the μ that makes them sum to one; and that μ.
+
+    The shares of the energy at which alignment and decorrelation, weighted by ``level``, are in
+    balance. Shapes: ``values (k,)``, descending → ``(k,)``.
+
+    >>> water_filling(np.array([1.0, 0.5, 0.0]), 1.0)[0].tolist()
+    [0.75, 0.25, 0.0]
+    """
+    between("level", level, 0.0, np.inf, ends=False)
+    if values.ndim != 1 or not len(values) or (np.diff(values) > 0).any():
+        raise ValueError(f"values has shape {values.shape}: expected one descending axis")
+    used = np.arange(1, len(values) + 1)
+    levels = (np.cumsum(values) - level) / used
+    mu = float(levels[np.flatnonzero(values > levels)[-1]])
+    return np.maximum(values - mu, 0) / level, mu
+
+
 def _inverse_root(degrees: np.ndarray) -> np.ndarray:
     with np.errstate(divide="ignore"):
         return np.where(degrees > 0, 1 / np.sqrt(degrees), 0.0)

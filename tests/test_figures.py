@@ -95,6 +95,14 @@ def test_a_role_looks_the_same_everywhere(ax: Axes) -> None:
     assert items == [figures.ORANGE, figures.ORANGE] != [other, other]
 
 
+def test_other_labels_take_colours_that_are_free(ax: Axes) -> None:
+    for label in ("BPR", "DirectSpec+", "one more", "and another", "third", "sixth"):
+        figures.trajectory(ax, [0, 1], [0, 1], label=label)
+    looks = [(line.get_color(), line.get_linestyle()) for line in ax.get_lines()]
+    assert len({color for color, _ in looks[:5]}) == 5, "as many as there are"
+    assert len(set(looks)) == 6 and looks[5][0] == looks[0][0], "then other dashes"
+
+
 def test_names_at_line_ends_do_not_overlap_and_stay_inside(ax: Axes) -> None:
     for i in range(7):
         figures.trajectory(ax, [0, 1], [0, 1 + i / 1e6], label=f"method {i}")
