@@ -99,6 +99,7 @@ def chapters() -> dict[str, Chapter]:
         part4_proof,
         part4_spikes,
         part4_uses,
+        part5_collapse,
         part5_scaling,
     )
 
@@ -112,6 +113,7 @@ def chapters() -> dict[str, Chapter]:
         **part4_proof.CHAPTERS,
         **part4_uses.CHAPTERS,
         **part5_scaling.CHAPTERS,
+        **part5_collapse.CHAPTERS,
     }
 
 

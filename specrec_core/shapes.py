@@ -57,8 +57,8 @@ class Shape:
     """What `classify` says of a curve.
 
     ``spread`` is the standard deviation of one run, ``threshold`` the prominence that a peak must
-    exceed. ``shares`` are the shares of the bootstrap's curves with each of `KINDS`, ``slopes``
-    and ``fits`` the 95 % intervals of slope and R² over them; empty where there is one seed.
+    exceed. ``shares`` are the shares of the bootstrap's curves with each of `KINDS`, ``fits`` the
+    95 % interval of R² over them; empty where there is one seed.
     """
 
     kind: str
@@ -67,7 +67,6 @@ class Shape:
     spread: float
     threshold: float
     shares: Mapping[str, float] = field(default_factory=dict)
-    slopes: tuple[float, ...] = ()
     fits: tuple[float, ...] = ()
 
     @property
@@ -200,7 +199,6 @@ def classify(
     ends = [2.5, 97.5]
     return Shape(
         kind, peaks, line, spread, least, count,
-        tuple(np.percentile([f.slope for _, _, f in judged], ends).tolist()),
         tuple(np.percentile([f.r_squared for _, _, f in judged], ends).tolist()),
     )  # fmt: skip
 
@@ -274,7 +272,8 @@ def table(shapes: Mapping[str, Shape]) -> list[dict[str, Any]]:
             "peaks at": ", ".join(f"{p.width:g}" for p in s.peaks) or "–",
             "prominences": ", ".join(f"{p.prominence:.4f}" for p in s.peaks) or "–",
             "threshold": f"{s.threshold:.4f}",
-            "R² of the log line": f"{s.fit.r_squared:.2f}",
+            "R² of the log line": f"{s.fit.r_squared:.2f}"
+            + (f" ({s.fits[0]:.2f} to {s.fits[1]:.2f})" if s.fits else ""),
         }
         for name, s in rows
     ]

@@ -9,13 +9,14 @@ import math
 
 import numpy as np
 
-from specrec_core import ctr, fields, spectra
+from specrec_core import ctr, datasets, fields, spectra
 from specrec_core.arguments import between, one_of, whole
 from specrec_core.clicks import ClickLog
 from specrec_core.interactions import generator
 from specrec_core.studies import PLANTED, Measured
 
 CTR_MODELS = ("fm", "dcnv2")
+LOGS = ("criteo", "avazu")  # of the paper; read where their files are
 
 
 def toy(
@@ -67,14 +68,16 @@ def toy(
         if step % every == 0:
             s = np.linalg.svd(first, compute_uv=False)
             epochs.append(step)
-            curve.append(abundance(s))
-            ranks.append(effective_rank(s))
+            curve.append(float(spectra.information_abundance(s)))
+            ranks.append(float(spectra.effective_rank(s)))
             losses.append(float((np.logaddexp(0, score) - labels * score).mean()))
         summed = np.bincount(into.ravel(), slope.ravel(), values * partner)
         gradient = slope @ second + summed.reshape(values, partner) @ third
         first = first - rate * (gradient + decay * first)
     metrics = {
-        "abundance of the partner": abundance(np.linalg.svd(third, compute_uv=False)),
+        "abundance of the partner": float(
+            spectra.information_abundance(np.linalg.svd(third, compute_uv=False))
+        ),
         "abundance at the start": curve[0],
         "abundance at the end": curve[-1],
         "effective rank at the end": ranks[-1],
@@ -102,7 +105,7 @@ def clicks(
     epochs: int = 100,
     split_seed: int = 0,
 ) -> Measured:
-    """AUC and abundance of a model of clicks; ``dataset`` is ml-100k, or planted.
+    """AUC and abundance of a model of clicks; ``dataset`` is ml-100k, criteo, avazu, or planted.
 
     ``width`` is that of the blocks of ``dcnv2`` and of the projections of ``fm`` (0: the plain
     machine); ``layers`` and ``regularised`` are of ``dcnv2`` alone.
@@ -183,17 +186,9 @@ def ensemble(
 
 
 def _log(dataset: str) -> ClickLog:
-    one_of("dataset", dataset, (PLANTED, fields.MOVIELENS))
+    one_of("dataset", dataset, (PLANTED, fields.MOVIELENS, *LOGS))
+    if dataset in LOGS:
+        found = datasets.load(dataset)
+        assert isinstance(found, ClickLog)
+        return found
     return fields.planted() if dataset == PLANTED else fields.movielens()
-
-
-def abundance(s: np.ndarray) -> float:
-    """Σσ / σ₁ of a descending spectrum ``(k,)``; see `specrec_core.spectra`."""
-    return float(s.sum() / s[0])
-
-
-def effective_rank(s: np.ndarray) -> float:
-    """exp of the entropy of σ / Σσ, ``(k,)``; see `specrec_core.spectra`."""
-    p = s / s.sum()
-    p = p[p > 0]
-    return float(np.exp(-(p * np.log(p)).sum()))

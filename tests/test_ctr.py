@@ -241,3 +241,16 @@ def test_an_ensemble_is_the_mean_of_its_members_logits():
         total += ctr.predict(model, log, test)
     two = study_collapse.ensemble(seed=2, model="fm", members=2, **given).metrics
     assert two["auc"] == ctr.auc(log.labels[test], total)
+
+
+def test_the_logs_of_the_paper_train_where_their_files_are(tmp_path, monkeypatch):
+    row = "\t".join(["{label}", *["{n}"] * 13, *["a{n}"] * 26])
+    lines = [row.format(label=k % 2, n=k % 3 + 3) for k in range(120)]
+    (tmp_path / "criteo").mkdir()
+    (tmp_path / "criteo" / "train.txt").write_text("\n".join(lines) + "\n")
+    monkeypatch.setenv("SPECREC_DATA", str(tmp_path))
+    found = study_collapse.clicks(
+        dataset="criteo", seed=0, progress=False, model="fm", dim=2, width=4, epochs=1
+    )
+    assert found.data["rows"] == 120 and 0 <= found.metrics["auc"] <= 1
+    assert len(found.spectrum) == 39

@@ -9,6 +9,7 @@ import torch
 from specrec_core import (
     catalogue,
     datasets,
+    gain_claims,
     part5_scaling,
     scaling_claims,
     scaling_suites,
@@ -220,20 +221,40 @@ def test_claims_about_noise_look_at_each_curve():
     assert loses(both | one)[0] and not loses(both | two)[0]
     nothing = clean | sweep("single peak", "bpr noise=0.3") | sweep("flat", "drop noise=0") | one
     assert not loses(nothing)[0]  # no second peak that could be lost
-    gains = scaling_claims.gains(scaling_suites.METRIC, 0.05)
-    before, after = (dict([trained(str(x), 8, [x, x + 0.02])]) for x in (0.3, 0.36))
+    few = scaling_claims.fewer_than_two_peaks(scaling_suites.METRIC)
+    assert few(clean)[0] and not few(noisy)[0]
+
+
+def one(name, *values):
+    return dict([trained(name, 8, list(values))])
+
+
+def test_claims_about_gains_go_seed_by_seed():
+    metric = scaling_suites.METRIC
+    gains, no_gain = gain_claims.gains(metric, 0.05), gain_claims.no_gain(metric, 0.05)
+    before, after = (one(str(x), x, x + 0.02) for x in (0.3, 0.36))
     assert gains(before | after)[0] and not gains(after | before)[0]
-    no_gain = scaling_claims.no_gain(scaling_suites.METRIC, 0.05)
-    same = [dict([trained(name, 8, [0.3, 0.301, 0.299])]) for name in "ab"]
-    unsure = dict([trained("c", 8, [0.2, 0.3, 0.4])])
-    assert no_gain(same[0] | same[1])[0] and not no_gain(before | after)[0]
-    assert not no_gain(same[0] | unsure)[0]  # five seeds of this spread could gain as much
-    apart = scaling_claims.apart(scaling_suites.METRIC)
+    same, unsure = one("a", 0.3, 0.301, 0.299), one("c", 0.2, 0.3, 0.4)
+    assert no_gain(same | one("b", 0.3, 0.301, 0.299))[0] and not no_gain(before | after)[0]
+    assert not no_gain(same | unsure)[0]  # seeds of this spread could gain as much
+    assert "cannot be told" in no_gain(same | unsure)[1]
+    assert "cannot be told" not in no_gain(before | after)[1]
+    raises = gain_claims.raises(metric)
+    low, high = one("a", 0.1, 0.3, 0.2), one("b", 0.101, 0.301, 0.201)
+    assert no_gain(low | high)[0], "what a seed shares with itself is no spread"
+    assert raises(low | high)[0] and not raises(high | low)[0] and not raises(same | unsure)[0]
+    along = gain_claims.gains_along(metric, "a", 0.1)
+    assert along(one("a", 0.4) | one("b", 0.45) | one("c", 0.3))[0]
+    assert not along(one("a", 0.4) | one("b", 0.43))[0]
+    order = gain_claims.loses_in_order(metric, [[("a", "b")], [("c", "d"), ("e", "f")]])
+    lost = one("a", 0.4) | one("b", 0.2) | one("c", 0.5) | one("d", 0.4) | one("e", 0.2)
+    assert order(lost | one("f", 0.19))[0] and not order(lost | one("f", 0.05))[0]
+    apart = gain_claims.apart(scaling_suites.METRIC)
     sure, unsure = (dict([trained(str(x), 8, [0.4, 0.4 + x, 0.4])]) for x in (0.001, 0.2))
     assert not apart(before | after)[0] and not apart(unsure | sure)[0]
     low = dict([trained("low", 8, [0.39, 0.391, 0.39])])
     assert apart(low | sure)[0] and not apart(sure | low)[0]
-    costs_more = scaling_claims.costs_more(scaling_suites.METRIC)
+    costs_more = gain_claims.costs_more(scaling_suites.METRIC)
     of = {
         name: dict([trained(name, 8, values)])
         for name, values in {
@@ -247,8 +268,6 @@ def test_claims_about_noise_look_at_each_curve():
     assert costs_more(four[0] | four[1] | four[2] | of["more lost"])[0]
     assert not costs_more(four[0] | of["more lost"] | four[2] | of["some lost"])[0]
     assert not costs_more(four[0] | four[1] | four[2] | of["unsure"])[0]
-    few = scaling_claims.fewer_than_two_peaks(scaling_suites.METRIC)
-    assert few(clean)[0] and not few(noisy)[0]
 
 
 @pytest.mark.parametrize("chapter", list(part5_scaling.CHAPTERS))
@@ -297,9 +316,9 @@ def test_claims_about_svd_can_fail():
 def test_claims_about_the_toy_can_fail():
     low, high = (SimpleNamespace(metrics={"m": v}) for v in ([1.0, 2.0], [2.0, 2.5]))
     records = {"a": low, "b": high}
-    assert scaling_claims.below("a", "b", "m")(records)[0]
-    assert not scaling_claims.below("b", "a", "m")(records)[0]
-    assert scaling_claims.grows_along(("a", "b"), "m")(records)[0]
-    assert not scaling_claims.grows_along(("b", "a"), "m")(records)[0]
-    assert scaling_claims.as_low("a", "b", "m", 0.8)(records)[0]
-    assert not scaling_claims.as_low("a", "b", "m", 0.7)(records)[0]
+    assert gain_claims.below("a", "b", "m")(records)[0]
+    assert not gain_claims.below("b", "a", "m")(records)[0]
+    assert gain_claims.grows_along(("a", "b"), "m")(records)[0]
+    assert not gain_claims.grows_along(("b", "a"), "m")(records)[0]
+    assert gain_claims.as_low("a", "b", "m", 0.8)(records)[0]
+    assert not gain_claims.as_low("a", "b", "m", 0.7)(records)[0]

@@ -1,0 +1,143 @@
+"""Part V, Scaling: claims that set a metric of some records beside that of others."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from itertools import pairwise
+
+import numpy as np
+
+from specrec_core.claims import mean_interval, show
+from specrec_core.records import Record
+
+Test = Callable[[Mapping[str, Record]], tuple[bool, str]]
+
+
+def below(low: str, high: str, metric: str) -> Test:
+    """A metric of one record lies below that of another in every seed."""
+
+    def test(records: Mapping[str, Record]) -> tuple[bool, str]:
+        a, b = records[low].metrics[metric], records[high].metrics[metric]
+        share = np.mean([x < y for x, y in zip(a, b, strict=True)])
+        return share == 1, f"{show(a, 2)} against {show(b, 2)}; in {share:.0%} of seeds"
+
+    return test
+
+
+def gains(metric: str, least: float) -> Test:
+    """The mean of a metric is larger in the second record than in the first, by ``least``."""
+
+    def test(records: Mapping[str, Record]) -> tuple[bool, str]:
+        before, after = (record.metrics[metric] for record in records.values())
+        gain = mean_interval(after)[0] - mean_interval(before)[0]
+        return gain >= least, f"{show(before, 4)} and {show(after, 4)}"
+
+    return test
+
+
+def costs_more(metric: str) -> Test:
+    """From the third record to the fourth a larger share of a metric is lost than from the first to
+    the second: seed by seed, the 95 % interval of the difference lies above 0."""
+
+    def test(records: Mapping[str, Record]) -> tuple[bool, str]:
+        first, second, third, fourth = (np.array(r.metrics[metric]) for r in records.values())
+        lost, lost_later = 1 - second / first, 1 - fourth / third
+        mean, half = mean_interval(list(lost_later - lost))
+        return mean > half, f"{lost.mean():.1%} and {lost_later.mean():.1%} of it"
+
+    return test
+
+
+def no_gain(metric: str, least: float) -> Test:
+    """The second record exceeds the first by less than ``least``, at the upper end of the 95 %
+    interval of the difference, seed by seed."""
+
+    def test(records: Mapping[str, Record]) -> tuple[bool, str]:
+        before, after = (record.metrics[metric] for record in records.values())
+        mean, half = _difference(before, after)
+        shown = f"{show(before, 4)} and {show(after, 4)}; at most {mean + half:.4f} more"
+        unsure = ", which cannot be told from that" if mean < least <= mean + half else ""
+        return mean + half < least, shown + unsure
+
+    return test
+
+
+def raises(metric: str) -> Test:
+    """The second record lies above the first: seed by seed, the 95 % interval of the difference
+    lies above 0. For runs that share what a seed draws."""
+
+    def test(records: Mapping[str, Record]) -> tuple[bool, str]:
+        before, after = (record.metrics[metric] for record in records.values())
+        mean, half = _difference(before, after)
+        shown = f"{show(before, 4)} and {show(after, 4)}; {mean:+.4f} ± {half:.4f} in a seed"
+        return mean > half, shown
+
+    return test
+
+
+def _difference(before: Sequence[float], after: Sequence[float]) -> tuple[float, float]:
+    return mean_interval([b - a for a, b in zip(before, after, strict=True)])
+
+
+def apart(metric: str) -> Test:
+    """The second record lies above the first, and their 95 % intervals are apart."""
+
+    def test(records: Mapping[str, Record]) -> tuple[bool, str]:
+        low, high = (record.metrics[metric] for record in records.values())
+        (a, half), (b, other) = mean_interval(low), mean_interval(high)
+        return a + half < b - other, f"{show(low, 4)} and {show(high, 4)}"
+
+    return test
+
+
+def gains_along(metric: str, start: str, least: float) -> Test:
+    """From the record ``start`` to the best one, the mean of a metric gains the share ``least``."""
+
+    def test(records: Mapping[str, Record]) -> tuple[bool, str]:
+        means = {name: mean_interval(r.metrics[metric])[0] for name, r in records.items()}
+        best = max(means, key=means.__getitem__)
+        gain = means[best] / means[start] - 1
+        return gain >= least, f"{gain:.1%}, {means[start]:.4f} to {means[best]:.4f}"
+
+    return test
+
+
+def loses_in_order(metric: str, groups: Sequence[Sequence[tuple[str, str]]]) -> Test:
+    """Noise takes a larger share of a metric from each model of a group than from any of the next.
+
+    A model is the labels of its records without and with noise.
+    """
+
+    def test(records: Mapping[str, Record]) -> tuple[bool, str]:
+        mean = {name: mean_interval(record.metrics[metric])[0] for name, record in records.items()}
+        lost = [[1 - mean[noisy] / mean[clean] for clean, noisy in group] for group in groups]
+        holds = all(min(more) > max(less) for more, less in pairwise(lost))
+        shown = [f"{a.partition(' ')[0]}: {x:.1%}" for g, own in zip(groups, lost, strict=True)
+                 for (a, _), x in zip(g, own, strict=True)]  # fmt: skip
+        return holds, "lost by " + ", ".join(shown)
+
+    return test
+
+
+def as_low(label: str, other: str, metric: str, room: float) -> Test:
+    """The means of two records differ by at most ``room``."""
+
+    def test(records: Mapping[str, Record]) -> tuple[bool, str]:
+        a, b = (records[name].metrics[metric] for name in (label, other))
+        near = abs(mean_interval(a)[0] - mean_interval(b)[0]) <= room
+        return near, f"{show(a, 2)} against {show(b, 2)}"
+
+    return test
+
+
+def grows_along(labels: Sequence[str], metric: str) -> Test:
+    """The mean of a metric grows from each record to the next."""
+
+    def test(records: Mapping[str, Record]) -> tuple[bool, str]:
+        means = [mean_interval(records[name].metrics[metric])[0] for name in labels]
+        holds = all(b > a for a, b in pairwise(means))
+        return holds, ", ".join(
+            f"{name.rpartition('=')[2]}: {m:.2f}" for name, m in zip(labels, means, strict=True)
+        )
+
+    return test
