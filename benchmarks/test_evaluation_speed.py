@@ -11,6 +11,7 @@ from specrec_core.ranking import CHUNK_ON_CPU, CHUNK_ON_GPU
 
 ROUNDS = 7
 DATA = ["ml-1m", "gowalla"]
+BOTH = ("recall@20", "ndcg@20")
 
 
 def limits(it, device="cpu"):
@@ -39,6 +40,29 @@ def test_evaluation(in_turn, load, device, name):
     it = Specrec(load(name), device=device)
     works = {"specrec": (it.rank, 1), **limits(it, device)}
     in_turn(works, device, rounds=ROUNDS, work="evaluation", data=name)
+
+
+@pytest.mark.parametrize("name", DATA)
+def test_evaluation_in_less_precision(in_turn, load, device, name):
+    """Products as torch has them where it is asked for less: bf16, or TF32 on a GPU."""
+    it = Specrec(load(name), device=device)
+    it.epochs(10)
+
+    def ranked(precision):
+        def rank():
+            torch.set_float32_matmul_precision(precision)
+            try:
+                return it.rank().mean
+            finally:
+                torch.set_float32_matmul_precision("highest")
+
+        return rank
+
+    works = {asked: ranked(asked) for asked in ("highest", "medium")}
+    full, less = (work() for work in works.values())
+    error = max(float((less[metric] / full[metric] - 1).abs().max()) for metric in BOTH)
+    timed = {asked: (work, 1) for asked, work in works.items()}
+    in_turn(timed, device, rounds=ROUNDS, work="evaluation by precision", data=name, error=error)
 
 
 @pytest.mark.parametrize("name", DATA)

@@ -75,12 +75,13 @@ STAND_INS = {  # generated, with the sizes of the two sets that cannot be had: d
 STAND_IN_WIDTHS = WIDTHS[:12]
 # What the paper leaves alone as the width grows, tuned at some widths: rate × penalty, and the
 # initial scale at the rate and penalty of the code.
-CONTROL_WIDTHS = (8, 32, 128, 512, 2048)
+CONTROL_WIDTHS = (8, 32, 128, 512, 2048, 8192)
 GRID: tuple[dict[str, Any], ...] = (
     *({"learning_rate": r, "l2": p} for r in (3e-4, 1e-3, 3e-3) for p in (0.0, 1e-2, 3e-2)),
     *({"init": "normal", "init_std": s} for s in (0.01, 0.1)),
 )
 METRIC = "ndcg[uni100]@20"  # 100 uniform negatives per test item, as in the author's code
+FIXED = (512, 4096, 8192)  # BPR with the negatives of validation drawn once, and not every epoch
 PATIENT = {"bpr": (2, 4, 8), "lightgcn": (4, 16, 64), "sgl": (16, 64)}  # all epochs, no early stop
 CHOSEN = {8: 8, 32: 4, 128: 4, 512: 4}  # width → position in `GRID`, best on validation
 NOISY = ("bpr", "neumf", "lightgcn", "sgl", "bpr-drop")
@@ -122,6 +123,11 @@ def patient_label(model: str, width: int) -> str:
     return f"{model} patient d={width}"
 
 
+def fixed_label(width: int) -> str:
+    """The label of BPR on ML-100K whose epochs are all chosen among the same negatives."""
+    return f"bpr fixed d={width}"
+
+
 def noise_label(model: str, noise: float, width: int) -> str:
     """The label of a model trained on ML-100K with planted noise in the suite of chapter 13."""
     return f"{model} noise={noise:g} d={width}"
@@ -152,6 +158,8 @@ def scaling_training(profile: str, data: str) -> Suite:
             suite[patient_label(model, width)] = AUTHORS.with_(
                 **MODEL[model], dim=width, patience=AUTHORS.epochs
             )
+    for width in FIXED:
+        suite[fixed_label(width)] = AUTHORS.with_(**MODEL["bpr"], dim=width, redraw=False)
     for width in CONTROL_WIDTHS:
         base = AUTHORS.with_(**MODEL["bpr"], dim=width)
         for label, point in zip(tuning_labels(width), GRID, strict=True):
