@@ -4,8 +4,8 @@ One file has to be read on white and on black paper, on a desk and on a phone: t
 mid-grey ink, line colours with a contrast of at least 3.6 : 1 to both papers that stay apart for
 colour-blind readers, text large enough at half the width, names at the ends of lines in place of a
 legend box. A role (users, items, a method) has the same colour and dashes on every page; a label
-that is the name of a role takes it by itself, any other label the first colour of ``PALETTE`` that is
-free in its axes.
+that is the name of a role takes it by itself, any other label the first colour of ``PALETTE``
+that is free in its axes.
 
     figures.use_style()
     fig, ax = plt.subplots()

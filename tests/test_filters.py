@@ -121,3 +121,13 @@ def test_components_are_found_largest_first():
 def test_bad_input_is_refused(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+@pytest.mark.parametrize("level", [1e-3, 0.3, 1.0, 40.0])
+def test_water_is_level_and_all_of_it_is_there(level):
+    values = np.sort(np.random.default_rng(0).random(9))[::-1]
+    shares, mu = filters.water_filling(values, level)
+    assert shares.sum() == pytest.approx(1)
+    assert shares == pytest.approx(np.maximum(values - mu, 0) / level)
+    with pytest.raises(ValueError, match="descending"):
+        filters.water_filling(values[::-1], level)

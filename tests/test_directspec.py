@@ -1,0 +1,115 @@
+"""Part II: what chapter 5 defines, and that its claims could come out otherwise."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import pytest
+from test_records import experiment, record
+
+from specrec_core import catalogue, part2_filters, result_claims
+from specrec_core import directspec_suites as suites
+from specrec_core.claims import DEVIATES, NOT_RUN, REPRODUCED, Reported
+from specrec_core.records import Experiment, Record
+
+CHAPTER = "05_directspec_results"
+
+
+def made(metric: str, *values: float) -> Record:
+    return dataclasses.replace(record(experiment()), metrics={metric: list(values)})
+
+
+@pytest.fixture(scope="module")
+def suite() -> dict[str, Any]:
+    return catalogue.suite(CHAPTER)
+
+
+@pytest.mark.parametrize("dataset", ["citeulike", *suites.ELSEWHERE])
+def test_every_method_has_a_grid_of_four_and_the_choice_is_of_it(suite, dataset):
+    for method, base in suites.METHODS.items():
+        points = [suite[label] for label in suites.tuning_labels(method, dataset=dataset)]
+        assert len(points) == 4
+        chosen = suite[suites.chosen_label(method, dataset=dataset)]
+        position = suites.CHOSEN[method]
+        assert chosen == points[position].with_(seeds=suites.SEEDS)
+        assert {e.dataset for e in points} == {dataset}
+        assert all(e.batch_size == base.batch_size for e in points)
+
+
+def test_one_thing_is_changed_at_a_time(suite):
+    for name, values in suites.SENSITIVITY.items():
+        chosen = suite[suites.sensitivity_label(name, values[0])]
+        for value in values[1:]:
+            changed = suite[suites.sensitivity_label(name, value)]
+            field = "temperature_unrelated" if name == "gap" else name
+            assert changed != chosen
+            assert changed == chosen.with_(**{field: getattr(changed, field)})
+        if name == "gap":
+            assert chosen.temperature_unrelated - chosen.temperature == values[0]
+        else:
+            assert getattr(chosen, name) == values[0]
+
+
+def test_official_settings_are_those_of_the_readme(suite):
+    """Learning rate, α, τ, shrink, τ₀ and τ₁ of each data set; LightGCN has its own budget."""
+    expected = {
+        "": (180, 1.0, 3.0, 0.03, 2.5, 3.0),
+        "gowalla ": (200, 0.7, 4.0, 0.02, 3.5, 4.0),
+        "yelp2018 ": (10, 0.8, 3.0, 0.0, 2.5, 3.0),
+    }
+    for start, (rate, strength, tau, shrink, low, high) in expected.items():
+        single: Experiment = suite[f"{start}official MF"]
+        both: Experiment = suite[f"{start}official MF, adaptive"]
+        assert (single.temperature, single.temperature_unrelated) == (tau, None)
+        assert (both.temperature, both.temperature_unrelated) == (low, high)
+        assert (single.epochs, both.epochs) == (300, 50)
+        for e in (single, both):
+            assert (e.learning_rate, e.strength, e.shrink) == (rate, strength, shrink)
+            assert (e.validation, e.batch_size, e.optimizer) == (0.0, 256, "sgd")
+    graph = [suite[f"official LightGCN{x}"] for x in ("", ", adaptive")]
+    assert [(e.epochs, e.decay, e.l2) for e in graph] == [(200, 0.9999, 0.02), (390, 0.9999, 0.0)]
+    assert {e.propagation for e in graph} == {"sum"}
+
+
+@pytest.mark.parametrize("best, holds", [(0.15, True), (0.14, False)])
+def test_a_gain_is_that_of_one_method(best, holds):
+    test = result_claims.gains("a", "b", 0.526)
+    found = test({"a": made("ndcg@10", best, best), "b": made("ndcg@10", 0.1, 0.1)})
+    assert found[0] is holds and found[1].startswith(f"{best / 0.1 - 1:+.1%}")
+
+
+def test_every_choice_names_what_would_be_better():
+    claim = result_claims.every_choice_on_validation("here", {"x": ("x", "y"), "z": ("z",)})
+    scores = {"x": 0.2, "y": 0.1, "z": 0.3}
+    records = {k: made("validation ndcg@10", v) for k, v in scores.items()}
+    assert claim.verdict(records).verdict == REPRODUCED
+    records["y"] = made("validation ndcg@10", 0.25)
+    verdict = claim.verdict(records)
+    assert verdict.verdict == DEVIATES and verdict.reproduced == "better: y"
+    assert claim.verdict(records | {"z": None}).verdict == NOT_RUN
+
+
+def test_the_end_of_a_series_is_compared_and_not_its_best_epoch():
+    one = made("effective rank of users", 60.0, 60.0)
+    one = dataclasses.replace(
+        one, history={"effective rank of users": [[64, 60, 43], [64, 60, 41]]}
+    )
+    compared = part2_filters.AtTheEnd(
+        "s", "a", "effective rank of users", Reported(42.0, "a run", "reference"), 0.01
+    )
+    assert compared.verdict({"a": one}).verdict == REPRODUCED
+    assert compared.verdict({"a": None}).verdict == NOT_RUN
+    other = dataclasses.replace(one, history={"effective rank of users": [[64, 60], [64, 60]]})
+    assert compared.verdict({"a": other}).verdict == DEVIATES
+
+
+@pytest.mark.parametrize("rank, holds", [(40, True), (29, False), (61, False)])
+def test_between_alignment_and_a_full_table(rank, holds):
+    def both(value: float) -> Record:
+        e = experiment().with_(dim=64)
+        metrics = {f"effective rank of {side}": [value] for side in ("users", "items")}
+        return dataclasses.replace(record(e), metrics=metrics)
+
+    test = part2_filters.fuller_than_alignment("loss")
+    assert test({"alignment": both(30), "loss": both(rank)})[0] is holds
