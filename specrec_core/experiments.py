@@ -103,16 +103,15 @@ def run_together(
     together: int | None = None,
     progress: bool = True,
 ) -> list[Record]:
-    """`run` for experiments that differ in their seeds and in `parts.VARIED` alone.
+    """`run` for experiments of one `parts.kind`: all their seeds are replicas of one model.
 
-    All their seeds are replicas of one model; some differ in their share of noise as well, see
-    `parts.kind`. The records are those that each leaves by itself, but
-    for the seconds: each replica has its share of the time of all.
+    The records are those that each leaves by itself, but for the seconds: each replica has its
+    share, by interactions, of the time of all.
 
     Raises
-    ------
-    ValueError, MemoryError
-        As `run`; and if the experiments are not of one `parts.kind`.
+       ------
+       ValueError, MemoryError
+           As `run`; and if the experiments are not of one `parts.kind`.
     """
     if not experiments:
         return []
@@ -120,13 +119,13 @@ def run_together(
     other = [e for e in experiments if parts.kind(e) != parts.kind(first)]
     if other:
         raise ValueError(
-            f"{first.name} and {other[0].name} differ in more than seeds and "
-            f"{', '.join(parts.VARIED)}: run them one after another"
+            f"{first.name} and {other[0].name} differ in more than seeds, "
+            f"{', '.join(parts.VARIED)} and, without a graph, noise: run them one after another"
         )
     memory.keep_freed()
     where = torch.device(device)
     every = [_noise(e) for e in experiments]
-    of_noise = {noise: interactions(e) for noise, e in zip(every, experiments, strict=True)}
+    of_noise = {noise: interactions(experiments[every.index(noise)]) for noise in set(every)}
     # Those with the same data beside each other.
     places = sorted(
         ((i, seed) for i, e in enumerate(experiments) for seed in e.seeds),

@@ -6,8 +6,8 @@ steps of its own; the truth that it is judged by may be the same.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -40,20 +40,20 @@ class Lanes:
         Raises
         ------
         ValueError
-            If there are not as many as replicas, they differ in users or items, or they are not all
-            the same and the model propagates over the graph of one of them.
+            If there are not as many as replicas, their users or items are not those of the model,
+            or they are not all the same and the model propagates over the graph of one of them.
         """
-        count = len(model.seeds)
-        if isinstance(data, Interactions):
-            return cls((data,) * count)
-        if len(data) != count:
-            raise ValueError(f"data are {len(data)}: expected one, or one for each of {count}")
-        lanes = cls(tuple(data))
-        shapes = {one.train.shape for one in data}
-        if len(shapes) > 1:
-            raise ValueError(
-                f"data have shapes {sorted(shapes)}: expected the same users and items"
-            )
+        count, shape = len(model.seeds), (model.users.shape[1], model.items.shape[1])
+        each = (data,) * count if isinstance(data, Interactions) else tuple(data)
+        if len(each) != count:
+            raise ValueError(f"data are {len(each)}: expected one, or one for each of {count}")
+        lanes = cls(each)
+        for one in each:
+            if one.train.shape != shape:
+                raise ValueError(
+                    f"data ({one.name}) have shape {one.train.shape}: expected {shape}, users and "
+                    "items of the model"
+                )
         if lanes.several and isinstance(model, LightGCN):
             raise ValueError(
                 "data differ between replicas: expected one, which the model has the graph of"
@@ -89,6 +89,8 @@ class Judge:
         As of `specrec_core.records.Experiment`.
     debias
         The method whose scores rank.
+    trains
+        The training interactions on the device of the model, by data.
     """
 
     split: str
@@ -96,7 +98,14 @@ class Judge:
     candidates: int
     redraw: bool
     debias: Debiasing
-    _known: dict[int, tuple[CSR, CSR, SampledEvaluation | None]] = field(default_factory=dict)
+    trains: Mapping[Interactions, CSR]
+
+    def __post_init__(self) -> None:
+        self._known: dict[Interactions, tuple[CSR, SampledEvaluation | None]] = {}
+        for data, train in self.trains.items():
+            truth = data.csr(self.split, train.device)
+            among = SampledEvaluation(truth, train, self.candidates) if self.candidates else None
+            self._known[data] = truth, among
 
     def __call__(self, model: MF, lanes: Lanes, epoch: int) -> Tensor:
         """Its mean over users, ``(R,)``."""
@@ -108,11 +117,7 @@ class Judge:
         return torch.cat(found)
 
     def _of(self, model: MF, data: Interactions, epoch: int) -> Tensor:
-        if id(data) not in self._known:
-            truth, train = (data.csr(name, model.users.device) for name in (self.split, "train"))
-            among = SampledEvaluation(truth, train, self.candidates) if self.candidates else None
-            self._known[id(data)] = truth, train, among
-        truth, train, sampled = self._known[id(data)]
+        train, (truth, sampled) = self.trains[data], self._known[data]
         cut, score = check_metric(self.metric), self.debias.scorer(model)
         if sampled is None:
             return evaluate(score, truth, train, k=(cut,)).mean[self.metric]

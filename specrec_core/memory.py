@@ -126,7 +126,7 @@ def _sampling(
     by_chunk = e.positives == "user chunks"
     negatives = e.negatives if by_chunk or OBJECTIVES[e.loss][1] else 0
     listed = users * items if users * items <= TABLE else 0
-    kept = making = 0
+    kept, making = (0 if by_chunk else train * INTEGER), 0  # users of interactions
     if negatives:  # user, key and what is skipped of interactions; and perhaps all unseen items
         kept = (3 * train + 3 * users + 2 * items + listed) * INTEGER
         making = (5 * train + 2 * listed) * INTEGER + listed

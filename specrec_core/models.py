@@ -194,6 +194,9 @@ class LightGCN(MF):
         self.adjacency = NormalisedAdjacency.of(train, dtype)
         self.sides = self.adjacency.sides(train.shape[0])
 
+    def part(self, replicas: slice) -> Self:
+        raise NotImplementedError("a model with a graph is not taken apart: its replicas share it")
+
     def forward(self) -> tuple[Tensor, Tensor]:
         users, items = self.sides.mean_of_powers(self.users, self.items, self.layers)
         if self.propagation == "sum":

@@ -45,13 +45,13 @@ def kind(experiment: Experiment) -> str:
 
 
 def own_data(experiment: Experiment) -> bool:
-    """Whether replicas of such a model may train on interactions of their own."""
+    """Whether replicas of such a model may train on interactions of their own, and had better."""
     e = experiment
     try:
         check_own_data(e, e.positives, e.debias, e.drop)
     except ValueError:
         return False
-    return e.layers == 0
+    return e.layers == 0 and e.optimizer != "lazy_adam"  # that one is faster in turn
 
 
 @dataclasses.dataclass(frozen=True)

@@ -103,8 +103,8 @@ def check_finite(losses_of: Tensor, model: MF, epoch: int, learning_rate: Streng
         replica, step = torch.nonzero(bad)[0].tolist()
         raise FloatingPointError(
             f"the replica of seed {model.seeds[replica]} diverged: its loss is "
-            f"{losses_of[replica, step].item()} at epoch {epoch}, step {step + 1} of "
-            f"{losses_of.shape[1]}; {remedy(replica)}"
+            f"{losses_of[replica, step].item()} at epoch {epoch}, step {step + 1}; "
+            f"{remedy(replica)}"
         )
     for name, table in model.named_parameters():
         whole_table = torch.isfinite(table).flatten(1).all(1)
@@ -112,8 +112,7 @@ def check_finite(losses_of: Tensor, model: MF, epoch: int, learning_rate: Streng
             replica = int((~whole_table).nonzero()[0])
             raise FloatingPointError(
                 f"the replica of seed {model.seeds[replica]} diverged: its table of {name} is not "
-                f"finite after the last step, {losses_of.shape[1]}, of epoch {epoch}; "
-                f"{remedy(replica)}"
+                f"finite after the last step of epoch {epoch}; {remedy(replica)}"
             )
 
 

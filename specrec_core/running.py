@@ -52,8 +52,8 @@ def train(
     debias = Debiasing(e.debias, e.debias_settings)
     callbacks: tuple[Callback, ...] = (track_spectra,)
     if e.positives == "user chunks":  # the protocol under which popularity is followed
-        assert isinstance(data, Interactions)
-        callbacks += (track_popularity(data, activation_of(e.loss), debias, model.users.device),)
+        one = data if isinstance(data, Interactions) else data[0]  # `fit` refuses several
+        callbacks += (track_popularity(one, activation_of(e.loss), debias, model.users.device),)
     return fit(
         model,
         data,

@@ -105,7 +105,8 @@ class RowSteps:
     one for each replica.
 
     On CUDA a step waits for the device with lazy Adam and with co-occurrences; plain BPR of MF and
-    LightGCN do not.
+    LightGCN do not. Where replicas have not as many samples, what they do not take together waits
+    where settings are tensors, once for each run of neighbours.
     """
 
     sampler: EpochSampler | Sequence[EpochSampler]
@@ -138,30 +139,40 @@ class RowSteps:
         sizes = [len(users) for users, _, _ in drawn]
         if self.drop_last:
             sizes = [size - size % self.batch_size for size in sizes]
+        shared = sizes[0]  # samples of each that all have in batches of one size
         if len(set(sizes)) > 1:
-            return self._uneven(model, stepper, drawn, sizes)
-        users, items, negatives = (torch.stack(column) for column in zip(*drawn, strict=True))
+            shared = min(sizes) - min(sizes) % self.batch_size
+        users, items, negatives = (
+            torch.stack([one[:shared] for one in column]) for column in zip(*drawn, strict=True)
+        )
+        rest = [[one[shared:size] for one in of] for of, size in zip(drawn, sizes, strict=True)]
         del drawn
         # One gradient for each table, kept from step to step: only rows of the batch are touched.
         gradients = [torch.zeros_like(table) for table in (model.users, model.items)]
         steps = []
-        for start in range(0, sizes[0], self.batch_size):
-            batch = slice(start, min(start + self.batch_size, sizes[0]))
+        for start in range(0, shared, self.batch_size):
+            batch = slice(start, min(start + self.batch_size, shared))
             ids = users[:, batch], items[:, batch], negatives[:, batch]
             steps.append(self._step(model, ids, gradients, stepper.step, of_rows_alone(stepper)))
-        return torch.stack(steps, -1)
+        if shared == max(sizes):
+            return torch.stack(steps, -1)
+        return self._uneven(model, stepper, rest, gradients, steps)
 
     def _uneven(
         self,
         model: MF,
         stepper: Stepper,
-        drawn: Sequence[tuple[Tensor, Tensor, Tensor]],
-        sizes: Sequence[int],
+        rest: Sequence[Sequence[Tensor]],
+        gradients: Sequence[Tensor],
+        steps: Sequence[Tensor],
     ) -> Tensor:
-        """As a call, of samples that are not as many for each replica."""
+        """The ``rest`` of an epoch, where replicas have not as many samples; the losses of all.
+
+        ``steps`` are the losses ``(R,)`` of those that all replicas took together.
+        """
         assert isinstance(stepper, Apart)
-        gradients = [torch.zeros_like(table) for table in (model.users, model.items)]
-        steps: list[list[Tensor]] = [[] for _ in drawn]
+        sizes = [len(users) for users, _, _ in rest]
+        losses_of = [[step[r] for step in steps] for r in range(len(rest))]
         parts: dict[tuple[int, int], tuple[RowSteps, MF]] = {}
         for start in range(0, max(sizes), self.batch_size):
             left = [min(self.batch_size, max(0, size - start)) for size in sizes]
@@ -169,18 +180,18 @@ class RowSteps:
                 if not left[first]:
                     continue
                 if (first, last) not in parts:
-                    alone = torch.arange(first, last, device=model.users.device)
+                    alone = torch.arange(first, last)
                     parts[first, last] = self.part(alone), model.part(slice(first, last))
                 those, some = parts[first, last]
                 batch = slice(start, start + left[first])
                 ids = [torch.stack([one[batch] for one in column])
-                       for column in zip(*drawn[first:last], strict=True)]  # fmt: skip
+                       for column in zip(*rest[first:last], strict=True)]  # fmt: skip
                 own = [gradient[first:last] for gradient in gradients]
                 step = functools.partial(stepper.step, list(some.parameters()), first)
                 values = those._step(some, ids, own, step, of_rows_alone(stepper))
                 for r, value in zip(range(first, last), values, strict=True):
-                    steps[r].append(value)
-        most, each = max(map(len, steps)), [torch.stack(of) for of in steps]
+                    losses_of[r].append(value)
+        most, each = max(map(len, losses_of)), [torch.stack(of) for of in losses_of]
         return torch.stack([torch.cat([x, x.mean().expand(most - len(x))]) for x in each])
 
     def _step(

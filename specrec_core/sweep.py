@@ -63,8 +63,8 @@ def sweep(
     Longest first, so that no worker is left with a long one when the others have ended; what no
     record tells the length of comes last. An experiment that fails is reported and does not stop
     the others; one whose worker dies is tried again, three times in all. On a CPU an experiment
-    runs seed by seed; on a GPU those that differ in seeds and in `specrec_core.parts.VARIED` alone
-    run together, and one by one if that fails or should take longer than is left.
+    runs seed by seed; on a GPU those of one `specrec_core.parts.kind` run together, and one by one
+    if that fails or should take longer than is left.
 
     Parameters
     ----------

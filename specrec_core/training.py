@@ -1,8 +1,9 @@
 """The one training loop: `fit`.
 
-All replicas of a model take each step together; each has its own initialisation, its own samples
-and its own early stop, and a replica that has stopped leaves the batch. Training R replicas gives
-what R separate runs with the same seeds give, so how many go together is a choice of scheduling.
+All replicas of a model take each step together, as far as all have one; each has its own
+initialisation, its own samples and its own early stop, and a replica that has stopped leaves the
+batch. Training R replicas gives what R separate runs with the same seeds give, so how many go
+together is a choice of scheduling.
 """
 
 from __future__ import annotations
@@ -162,10 +163,10 @@ def fit(
     users (``positives="users"``) draws as many positives as there are training interactions, and
     one by ``user chunks`` takes each interaction once, ``batch_size`` users at a time.
     ``learning_rate``, ``l2`` and the strengths, temperatures and ``shrink`` of the regularizer are
-    numbers, or tensors ``(R,)`` with one for each replica; a rate for each replica is Adam or
-    descent for each, on its part of the tables. ``data`` may be one for each replica, too, such as
-    those with its share of planted noise, for a model without a graph; a replica with more of them
-    takes more steps in an epoch.
+    numbers, or tensors ``(R,)`` with one for each replica. ``data`` may be one for each replica,
+    too, such as those with its share of planted noise, for a model without a graph; a replica with
+    more of them takes more steps in an epoch. Where rates or numbers of steps differ, Adam or
+    descent is one for each replica, on its part of the tables.
     Parameters are those of `specrec_core.records.Experiment`; of the regularizer and of the method
     against popularity bias, together: the latter's own parameters are added to the model. With
     ``select="last"`` there is no validation: replicas run all epochs and keep the last.
@@ -217,8 +218,8 @@ def fit(
     if getattr(model, "reduction", reduction) != reduction:
         raise ValueError(f"reduction is {reduction!r}, but that of the model is another")
     device = model.users.device
-    seen = {id(one): one.csr("train", device) for _, one in lanes.parts()}
-    train = seen[id(lanes.each[0])]
+    trains = {one: one.csr("train", device) for _, one in lanes.parts()}
+    train = trains[lanes.each[0]]
     balance, correct = (regularizer or Regularizer()).on(train), (debias or Debiasing()).on(train)
     for name in PER_REPLICA:
         value = getattr(balance, name)
@@ -246,14 +247,14 @@ def fit(
         count = negatives if OBJECTIVES[loss][1] else 0
         samplers = {
             key: EpochSampler(of_it, positives, count, negative_distribution)
-            for key, of_it in seen.items()
+            for key, of_it in trains.items()
         }
-        each = [samplers[id(one)] for one in lanes.each]
+        each = [samplers[one] for one in lanes.each]
         sampler = each if lanes.several else each[0]
         epoch_of = RowSteps(sampler, objective, batch_size, drop_last, l2, l2_on)
-    judge = Judge(split, metric, candidates, redraw, correct)
+    judge = Judge(split, metric, candidates, redraw, correct, trains)
 
-    seeds = model.seeds
+    seeds, data_of = model.seeds, lanes.each
     history = History([[] for _ in seeds], best_epoch=[0] * len(seeds), seconds=[0.0] * len(seeds))
     history.epochs_run = [0] * len(seeds)
     best_value = [-float("inf")] * len(seeds)
@@ -262,7 +263,7 @@ def fit(
     active = list(range(len(seeds)))
     streams = [generator(seed, "samples", device) for seed in seeds]
     rate = learning_rate
-    if lanes.several:  # an optimiser for each, as each has steps of its own
+    if len({one.train.nnz for one in lanes.each}) > 1:  # each has steps of its own
         rate = torch.as_tensor(rate, dtype=torch.float64, device=device).expand(len(seeds))
     stepper = optimizer_of(optimizer, model, rate)
 
@@ -306,8 +307,9 @@ def fit(
                 look(epoch, step_losses.mean(-1))
                 steps.set_postfix_str(f"{metric} {max(best_value):.4f}, {len(active)} training")
             now = time.perf_counter()
+            work = {r: data_of[r].train.nnz for r in trained}
             for r in trained:
-                history.seconds[r] += (now - started) / len(trained)
+                history.seconds[r] += (now - started) * work[r] / sum(work.values())
             started = now
             if not active:
                 break
