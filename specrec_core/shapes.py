@@ -272,8 +272,8 @@ def table(shapes: Mapping[str, Shape]) -> list[dict[str, Any]]:
             "peaks at": ", ".join(f"{p.width:g}" for p in s.peaks) or "–",
             "prominences": ", ".join(f"{p.prominence:.4f}" for p in s.peaks) or "–",
             "threshold": f"{s.threshold:.4f}",
-            "R² of the log line": f"{s.fit.r_squared:.2f}"
-            + (f" ({s.fits[0]:.2f} to {s.fits[1]:.2f})" if s.fits else ""),
+            "R², log line": f"{s.fit.r_squared:.2f}",
+            "its bootstrap": f"{s.fits[0]:.2f}–\N{WORD JOINER}{s.fits[1]:.2f}" if s.fits else "–",
         }
         for name, s in rows
     ]
