@@ -41,3 +41,16 @@ def assert_as_alone(build, data, seeds, settings, *, uneven=True, rtol=1e-7, ato
             np.testing.assert_allclose(series[0], history.values[name][r], rtol=rtol)
         for name, parameter in alone.named_parameters():
             torch.testing.assert_close(parameter[0], of_all[name][r], rtol=1e-6, atol=atol)
+
+
+def assert_same_record(one, other):
+    """Both say the same of one experiment, numbers to rounding in single precision."""
+    for name in ("data", "epochs_run", "selected_epoch", "device", "profile", "versions"):
+        assert getattr(one, name) == getattr(other, name)
+    for kind in ("metrics", "history", "spectrum"):
+        mine, theirs = getattr(one, kind), getattr(other, kind)
+        assert mine.keys() == theirs.keys()
+        for name, values in theirs.items():
+            for got, wanted in zip(mine[name], values, strict=True):
+                got, wanted = (np.array(x, dtype=float) for x in (got, wanted))
+                np.testing.assert_allclose(got, wanted, rtol=1e-3, atol=1e-4, err_msg=name)

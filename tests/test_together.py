@@ -1,7 +1,7 @@
 """Experiments that differ in settings alone train as replicas, and leave their own records."""
 
-import numpy as np
 import pytest
+from alone import assert_same_record
 
 from specrec_core import catalogue, experiments, parts, synthetic
 from specrec_core.records import Experiment
@@ -44,17 +44,7 @@ def test_a_group_leaves_the_records_of_its_experiments(group, small, device):
     alone = [experiments.run(e, device=device, together=1, progress=False) for e in wholes]
     assert len({tuple(record.epochs_run) for record in alone}) > 1, "all stop at once: a weak test"
     for one, other in zip(found, alone, strict=True):
-        assert one.selected_epoch == other.selected_epoch
-        assert one.epochs_run == other.epochs_run
-        for kind in ("metrics", "history", "spectrum"):
-            mine, theirs = getattr(one, kind), getattr(other, kind)
-            assert mine.keys() == theirs.keys()
-            for name, values in theirs.items():
-                for got, wanted in zip(mine[name], values, strict=True):
-                    got, wanted = (np.array(x, dtype=float) for x in (got, wanted))
-                    np.testing.assert_allclose(got, wanted, rtol=1e-3, atol=1e-4, err_msg=name)
-        for kind in ("data", "device", "versions", "profile"):
-            assert getattr(one, kind) == getattr(other, kind)
+        assert_same_record(one, other)
 
 
 def test_what_can_train_together_is_of_one_kind():
