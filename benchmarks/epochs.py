@@ -9,6 +9,7 @@ ImportError; one that has no such model, LookupError.
 import contextlib
 import math
 import tempfile
+from importlib import metadata
 from pathlib import Path
 
 import numpy as np
@@ -151,7 +152,7 @@ class Cornac:
 
 
 class RecBole:
-    """Adam on mini-batches."""
+    """Adam on mini-batches. Its BPR has no penalty: ``l2`` is of LightGCN alone."""
 
     def __init__(self, data, model="BPR-MF", rate=1e-3, l2=1e-4):
         # Its 1.2.1 asks NumPy 1 for names, and SciPy 1.10 for a private method, that are gone.
@@ -212,7 +213,10 @@ class RecBole:
 
 
 class PyG:
-    """Adam on mini-batches; the propagation of torch_geometric."""
+    """Adam on mini-batches; the propagation of torch_geometric.
+
+    Negatives are drawn from all items, as in its own example: those of the user among them.
+    """
 
     def __init__(self, data, model="LightGCN", rate=1e-3, l2=1e-4):
         from torch_geometric.nn.models import LightGCN
@@ -282,6 +286,17 @@ PEERS = {
     "specrec": Specrec, "RecBole": RecBole, "PyG": PyG, "implicit": Implicit, "cornac": Cornac,
     "LensKit": LensKit,
 }  # fmt: skip
+
+
+PACKAGES = {
+    "RecBole": "recbole", "PyG": "torch-geometric", "implicit": "implicit", "cornac": "cornac",
+    "LensKit": "lenskit",
+}  # fmt: skip
+
+
+def versions(libraries):
+    """The installed version of each of the peers among them."""
+    return {by: metadata.version(PACKAGES[by]) for by in libraries if by in PACKAGES}
 
 
 def installed(data, model):

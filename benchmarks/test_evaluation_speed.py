@@ -5,9 +5,9 @@ In turn with the product of the embeddings alone, and with the product and the 2
 
 import pytest
 import torch
-from epochs import Specrec, installed
+from epochs import Specrec, installed, versions
 
-from specrec_core.ranking import CHUNK_ON_CPU, CHUNK_ON_GPU
+from specrec_core.ranking import CHUNK_ON_CPU, CHUNK_ON_GPU, recommend
 
 ROUNDS = 7
 DATA = ["ml-1m", "gowalla"]
@@ -80,4 +80,23 @@ def test_evaluation_beside_peers(in_turn, load, name):
         except LookupError:  # it has no evaluation of all users
             continue
         works |= {by: (it.rank, 1), **(limits(it) if by == "specrec" else {})}
-    in_turn(works, rounds=ROUNDS, work="evaluation", data=name)
+    in_turn(works, rounds=ROUNDS, work="evaluation", data=name, versions=versions(works))
+
+
+@pytest.mark.parametrize("name", DATA)
+def test_parts_of_evaluation(in_turn, load, device, name):
+    """Scores; they, the mask and the lists; all of it, with the metrics: each in the next."""
+    it = Specrec(load(name), device=device)
+    score = it.model.scorer()
+    users = it.test.degree().nonzero().squeeze(1)
+    size = (CHUNK_ON_CPU if device == "cpu" else CHUNK_ON_GPU) // it.test.shape[1]
+
+    def scores():
+        with torch.no_grad():
+            for chunk in users.split(size):
+                score(chunk)
+
+    works = {"scores": scores, "lists": lambda: recommend(score, users, it.seen, 20),
+             "all": it.rank}  # fmt: skip
+    timed = {by: (work, 1) for by, work in works.items()}
+    in_turn(timed, device, rounds=ROUNDS, work="parts of an evaluation", data=name)

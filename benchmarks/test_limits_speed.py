@@ -43,7 +43,7 @@ def test_compiled(in_turn, device):
         for ours, theirs in zip(found["plain"], gradients, strict=True):
             torch.testing.assert_close(theirs, ours, msg=by)
     works = {by: (lambda of=of: [gradient(of) for _ in range(100)], 100) for by, of in ways.items()}
-    in_turn(works, device, rounds=9, work="loss and gradient")
+    in_turn(works, device, rounds=50, work="loss and gradient")
 
 
 def plain(u, p, n):

@@ -7,7 +7,7 @@ of them, into a file of their own.
 import time
 
 import pytest
-from epochs import BATCH, PEERS
+from epochs import BATCH, PEERS, versions
 
 from specrec_core.evaluation import evaluate
 from specrec_core.speed import QUALITY
@@ -21,9 +21,9 @@ GRID = {  # rates and L2 strengths: each with each
     ("LightGCN", "RecBole"): ((1e-3,), (1e-4,)),
     ("LightGCN", "PyG"): ((1e-3,), (1e-4,)),
 }
-EVERY = {"implicit": 25, "cornac": 25, "PyG": 1}  # epochs between evaluations; two but for these
+EVERY = {"implicit": 25, "cornac": 10, "PyG": 1}  # epochs between evaluations; two but for these
 LIMIT = {  # processor seconds of training for a setting; of LightGCN a peer's epoch is ten of ours
-    "BPR-MF": {"implicit": 300, "cornac": 300, "specrec": 600, "RecBole": 600},
+    "BPR-MF": {"implicit": 300, "cornac": 600, "specrec": 600, "RecBole": 600},
     "LightGCN": {"specrec": 3600, "RecBole": 1800, "PyG": 1800},
 }
 PATIENCE = 30  # epochs without progress, and at least five evaluations
@@ -64,7 +64,7 @@ def test_time_to_quality(request, benchmark, load, name, model, peer):
         pytest.skip(f"{peer}: {error}")
     benchmark.extra_info.update(
         work="time to quality", by=peer, model=model, data=name, device="cpu", every=every,
-        batch=BATCH, limit=limit, curves=curves,
+        batch=BATCH, limit=limit, curves=curves, patience=PATIENCE, versions=versions([peer]),
     )  # fmt: skip
 
 

@@ -15,7 +15,8 @@ def test_tracking(in_turn, load, device, name, dim):
     """The spectra of both tables beside the epoch of BPR-MF after which they are tracked."""
     it = Specrec(load(name), device=device, dim=dim)
     works = {"epoch": (it.epochs, 1), "tracking": (lambda: track_spectra(1, it.model), 1)}
-    in_turn(works, device, rounds=3, work="tracking", data=name, dim=dim)
+    rounds = 3 if dim > 256 else 9
+    in_turn(works, device, rounds=rounds, work="tracking", data=name, dim=dim)
 
 
 @pytest.mark.parametrize("method", ["svd", "gram"])

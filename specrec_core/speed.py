@@ -54,23 +54,22 @@ class Measurements:
         return found
 
     def ratios(self, work: str, **where: Any) -> pd.DataFrame:
-        """The newest row of each library, ours first, and its ``ratio``: times our seconds.
+        """A row of each library, ours first, and its ``ratio``: times our seconds.
 
-        ``where`` is to leave one row of a library in a benchmark. The ratio is to our row of the
-        same benchmark, which then timed both ``in_turn``; else to our newest. Of ours, the row
-        that others were timed in turn with, if there is one.
+        ``where`` is to leave one row of a library in a benchmark. Of the rows of a library, that
+        of the benchmark which timed the most libraries in turn, and the newest of such. The ratio
+        is to our row of the same benchmark (``in_turn``); where it has none, to ours shown.
         """
         found = self.of(work, **where)
+        together = found.groupby("name")["by"].transform("nunique")
+        found = found.assign(together=together).sort_values("together", kind="stable")
         ours = found[found["by"] == OURS]
         beside = found["name"].map(ours.set_index("name")["seconds"])
-        newest = ours["seconds"].iloc[-1] if len(ours) else float("nan")
-        ratio = found["seconds"] / beside.fillna(newest)
-        found = found.assign(ratio=ratio, in_turn=beside.notna())
+        shown = ours["seconds"].iloc[-1] if len(ours) else float("nan")
+        ratio = found["seconds"] / beside.fillna(shown)
+        found = found.assign(ratio=ratio, in_turn=beside.notna()).drop(columns="together")
         theirs = found[found["by"] != OURS].drop_duplicates("by", keep="last")
-        ours = found[found["by"] == OURS]
-        shared = ours[ours["name"].isin(theirs["name"])]
-        mine = (shared if len(shared) else ours).tail(1)
-        return pd.concat([mine, theirs], ignore_index=True)
+        return pd.concat([found[found["by"] == OURS].tail(1), theirs], ignore_index=True)
 
     def bandwidth(self) -> float:
         """Bytes read and written in a second by a large copy; NaN where none was measured."""
@@ -188,15 +187,20 @@ def best(curves: list[dict[str, Any]]) -> dict[str, Any]:
     return max(curves, key=lambda curve: max(curve["ndcg@20"]))
 
 
+def fastest_to(curves: list[dict[str, Any]], score: float) -> float | None:
+    """Seconds of training until the first of the settings reaches the score, or None."""
+    found = (reached_at(curve, score) for curve in curves)
+    return min((seconds for seconds in found if seconds is not None), default=None)
+
+
 def to_equal_quality(
     ours: list[dict[str, Any]], theirs: list[dict[str, Any]]
 ) -> tuple[float, float]:
     """Seconds of training, ours and theirs, to within a hundredth of the lower of the best scores.
 
-    Of each library on the curve of its best setting.
+    Of each library by the setting that is there first.
     """
-    two = best(ours), best(theirs)
-    level = CLOSE * min(max(curve["ndcg@20"]) for curve in two)
-    found = [reached_at(curve, level) for curve in two]
-    assert found[0] is not None and found[1] is not None  # each curve rises above the level
+    level = CLOSE * min(max(best(curves)["ndcg@20"]) for curves in (ours, theirs))
+    found = [fastest_to(curves, level) for curves in (ours, theirs)]
+    assert found[0] is not None and found[1] is not None  # the best curve rises above the level
     return found[0], found[1]

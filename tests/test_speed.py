@@ -117,6 +117,16 @@ def test_what_was_timed_in_turn_is_compared_with_itself(written, monkeypatch):
     assert (peer["ratio"], peer["in_turn"]) == (1.4, False)  # 7 s over the newest of ours
     assert found["by"].tolist()[0] == "specrec" and len(found) == 3
 
+    fewer = {"specrec": [1.0], "other": [1.5]}
+    most = {"specrec": [4.0], "other": [12.0], "third": [8.0]}
+    for name, date, times in (("x", "2026-01-03", most), ("y", "2026-01-04", fewer)):
+        one = row("ranking", 9.0, by=name, times=times)
+        held = {"machine_info": {"cores": 2}, "datetime": date, "benchmarks": [one]}
+        written.with_name(f"cpu-{name}.json").write_text(json.dumps(held))
+    found = speed.measurements()["cpu"].ratios("ranking").set_index("by")
+    assert found["seconds"].to_dict() == most | {by: t[0] for by, t in most.items()}
+    assert found["ratio"].to_dict() == {"specrec": 1.0, "other": 3.0, "third": 2.0}
+
 
 def test_the_share_of_the_roofline_is_of_the_bandwidth_measured(written):
     assert speed.read(written).rooflines().empty
@@ -152,3 +162,6 @@ def test_time_to_equal_quality_is_to_the_lower_of_the_best():
     theirs = [{"seconds": [1.0, 1.5], "ndcg@20": [0.2, 0.3]}]
     assert speed.to_equal_quality([weak, slow], theirs) == (3.0, 1.5)
     assert speed.to_equal_quality(theirs, [weak, slow]) == (1.5, 3.0)
+    early = {"seconds": [2.0, 2.5], "ndcg@20": [0.298, 0.1]}  # ends lower, is there first
+    assert speed.to_equal_quality([early, slow], theirs) == (2.0, 1.5)
+    assert speed.fastest_to([weak, early], 0.35) is None
