@@ -140,7 +140,10 @@ def spread_over(
     failed: dict[str, str],
     room: Room | None = None,
 ) -> None:
-    """Keep ``at_once`` steps under way until none is left or the budget is spent."""
+    """Keep ``at_once`` steps under way until none is left or the budget is spent.
+
+    An executor that takes no more work ends it too: what is left then is not run.
+    """
     running: dict[Future[Record | list[Record]], Step] = {}
     waiting, total, begun = list(todo), len(todo), set[str]()
     lost: Counter[str] = Counter()
@@ -165,7 +168,12 @@ def spread_over(
                         passed_over.add(experiment.name)
                     continue
                 print(f"[{len(begun)}/{total}] {step.key}", flush=True)
-                running[executor.submit(made, step.left(), device, threads)] = step
+                try:
+                    running[executor.submit(made, step.left(), device, threads)] = step
+                except crew.BrokenExecutor as error:  # as the standard pool once a worker died
+                    failed[step.key] = f"{type(error).__name__}: {error}"
+                    print("the executor takes no more work: run the sweep again with a new one")
+                    return
             if not running:
                 break
             limit = None if ends is None else max(0.0, ends - time.monotonic())

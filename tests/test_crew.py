@@ -5,7 +5,7 @@ import pickle
 import signal
 import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
@@ -216,6 +216,22 @@ def test_a_step_whose_worker_died_is_tried_three_times(results, capsys):
         assert sweep.sweep(plan, executor=executor) == 1
     assert executor.asked == scheduling.ATTEMPTS == 3
     assert "failed c/b: RuntimeError: its worker died 3 times" in capsys.readouterr().out
+
+
+class Dies(ProcessPoolExecutor):
+    """The standard pool: once a worker has died it refuses all further work."""
+
+    def submit(self, fn, /, *args, **kwargs):
+        return super().submit(os._exit, 1)
+
+
+def test_a_pool_that_takes_no_more_work_ends_the_sweep_with_a_report(results, capsys):
+    plan = {"c/a": small(seeds=(0,)), "c/b": small(dim=5, seeds=(0,))}
+    with Dies(1) as executor:
+        assert sweep.sweep(plan, executor=executor) == 2
+    out = capsys.readouterr().out
+    assert "the executor takes no more work: run the sweep again with a new one" in out
+    assert "failed c/a: BrokenProcessPool" in out and not list(results.iterdir())
 
 
 def test_a_worker_that_dask_gave_up_has_died():
