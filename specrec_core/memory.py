@@ -4,7 +4,7 @@ Counted is what grows with the data, the dimension and the replicas: interaction
 sampler and its samples, tables and their gradients, the state of the optimiser, the best tables so
 far, what a training step forms, and a chunk of the evaluation. An estimate from above of what a run
 takes beside the data as they were loaded; small parts and what the libraries take themselves are
-left to a margin. Per interaction, drawing the samples of an epoch needs most.
+left to a margin. Per interaction, the samples of an epoch need most.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from specrec_core.popularity import BLOCK_ELEMENTS, KEPT_ELEMENTS
 from specrec_core.progress import say
 from specrec_core.ranking import CHUNK_ON_CPU, CHUNK_ON_GPU
 from specrec_core.records import Experiment
-from specrec_core.sampling import TABLE
+from specrec_core.sampling import BLOCK, TABLE
 
 FLOAT, INTEGER = 4, 8
 LISTED = 20  # items that a test lists for each user
@@ -76,10 +76,11 @@ def needed(
     ``train``, ``test`` and ``validation``. ``replicas`` is the number of seeds unless given. Where
     replicas have data of their own, these are the largest of so many ``datasets``.
 
-    Building, sampling, steps (while the samples are there), evaluation and spectra follow one
-    another: of these the largest is in the total. On a CPU it is so twice: much of the memory that
-    the C library holds lies in holes that fit nothing that comes later. Runs on millions of
-    interactions were measured to take up to twice what lived at once.
+    Sampling, steps (while the samples are there) and evaluation follow one another: of these the
+    largest is in the total. If it is more, what building, test or spectra need, before and after
+    training, takes the place of all that training holds. On a CPU either is so twice: much of the
+    memory that the C library holds lies in holes that fit nothing that comes later. Runs on
+    millions of interactions were measured to take up to twice what lived at once.
     """
     e, count = experiment, len(experiment.seeds) if replicas is None else replicas
     users, items, train = (int(statistics[key]) for key in ("users", "items", "train"))
@@ -101,17 +102,22 @@ def needed(
         # Sixteen numbers for each interaction, of one graph or of those of all replicas; and views
         # that are made before the last ones go.
         "building": 16 * INTEGER * train * max(1, count * bool(views)) + views if graph else 0,
-        **_sampling(e, users, items, train, count, datasets),
+        **_sampling(e, users, items, train, count, datasets, cuda),
         "step": _step(e, users, items, train, count, table),
         "evaluation": _evaluation(e, statistics, count, table, cuda),
+        # Test leaves out train and validation together: their sum, and copies in the making.
+        "joining": 4 * (train + int(statistics["validation"])) * INTEGER,
         # Singular values: a table of each side in double precision, and the work of its SVD.
         "spectra": 3 * count * (users + items) * columns * 8
         + 4 * count * min(max(users, items), columns) ** 2 * 8,
     }
-    phases = [("building",), ("sampling",), ("samples", "step"), ("evaluation",), ("spectra",)]
-    passing = max(sum(parts[name] for name in phase) for phase in phases)
-    lasting = sum(parts.values()) - sum(parts[name] for phase in phases for name in phase)
-    return {**parts, "total": lasting + passing * (1 if cuda else 2) + OVERHEAD}
+    lasting = sum(parts[name] for name in ("interactions", "tables", "graph"))
+    training = sum(parts[name] for name in ("gradients", "optimiser", "best so far", "sampler"))
+    holes = 1 if cuda else 2
+    trained = max(parts["sampling"], parts["samples"] + parts["step"], parts["evaluation"])
+    apart = max(parts["building"], parts["evaluation"] + parts["joining"], parts["spectra"])
+    total = lasting + max(training + holes * trained, holes * apart) + OVERHEAD
+    return {**parts, "total": total}
 
 
 def _tested(statistics: Mapping[str, Any]) -> int:
@@ -120,7 +126,7 @@ def _tested(statistics: Mapping[str, Any]) -> int:
 
 
 def _sampling(
-    e: Experiment, users: int, items: int, train: int, count: int, datasets: int
+    e: Experiment, users: int, items: int, train: int, count: int, datasets: int, cuda: bool
 ) -> dict[str, int]:
     """The ``sampler``, the ``samples`` that it leaves, and ``sampling``: what making them forms."""
     by_chunk = e.positives == "user chunks"
@@ -129,18 +135,21 @@ def _sampling(
     kept, making = (0 if by_chunk else train * INTEGER), 0  # users of interactions
     if negatives:  # user, key and what is skipped of interactions; and perhaps all unseen items
         kept = (3 * train + 3 * users + 2 * items + listed) * INTEGER
-        making = (5 * train + 2 * listed) * INTEGER + listed
+        making = (2 * train + 2 * listed) * INTEGER + listed
     sampler = datasets * kept * (2 if e.candidates else 1)  # that of the evaluation is another
     if by_chunk:
         return {"sampler": sampler, "samples": 2 * train * INTEGER, "sampling": making}
     of_replica = train * (2 + negatives) * INTEGER
-    # Positives and their order; for each negative the number drawn, in two orders, and user,
-    # bound, rank, query, positives passed and weight.
-    drawing = train * max(7, 2 + 8 * negatives) * INTEGER
+    # The order, and what negatives are drawn by, in two orders, or the samples; before, on CUDA
+    # what sorts the order, and by users what draws a positive. Of a block of negatives user, bound,
+    # rank, query, positives passed and weight.
+    by_users = e.positives == "users"
+    drawing = train * max(6 if cuda else 5 * by_users, 1 + 2 * negatives, 3 + negatives)
+    drawing += 2 * users * by_users + 6 * min(BLOCK, train * negatives)
     return {
         "sampler": sampler,
-        "samples": 2 * count * of_replica,  # of each replica, and stacked
-        "sampling": max(making, count * of_replica + drawing),
+        "samples": (2 * count if count > 1 else 1) * of_replica,  # of several, and stacked
+        "sampling": max(making, (count - 1) * of_replica + drawing * INTEGER),
     }
 
 
@@ -188,8 +197,6 @@ def _evaluation(
     # The lists of all users, nine numbers for each place; means; and the pairs that are looked up.
     length = max(LISTED, check_metric(e.metric))
     size += (count * ranked * (9 * length + 32) + 8 * tested) * INTEGER
-    # Test leaves out train and validation together: their sum, and copies in the making.
-    size += 4 * (train + int(statistics["validation"])) * INTEGER
     if e.model in GRAPH_MODELS:  # propagated for evaluation
         size += 3 * count * table
     if e.model in NETWORK_MODELS:

@@ -18,6 +18,7 @@ from specrec_core.arguments import NEGATIVES, POSITIVES, one_of
 from specrec_core.interactions import CSR
 
 TABLE = 2**24  # users × items up to which all unseen items are listed: 128 MiB
+BLOCK = 2**20  # negatives looked up at once: what that forms stays small
 
 
 def positives_by_user(seen: CSR, count: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
@@ -34,8 +35,9 @@ def positives_by_user(seen: CSR, count: int, generator: torch.Generator) -> tupl
         raise ValueError("seen has no interactions: there is nothing to draw positives from")
     everybody = torch.full((count,), active.numel(), device=seen.device)
     users = active[_below(everybody, _uniform(everybody, 1, generator).flatten())]
+    del everybody
     which = _below(degree[users], _uniform(users, 1, generator).flatten())
-    return users, seen.indices[seen.offsets[users] + which]
+    return users, seen.indices[which.add_(seen.offsets[users])]
 
 
 class Negatives:
@@ -70,17 +72,18 @@ class Negatives:
         self.offsets = seen.offsets
         self.cumulative = weights.cumsum(0)  # weight of items 0..i
         self.total = int(self.cumulative[-1])
-        seen_weight = weights[seen.indices].cumsum(0)  # over all pairs, in user order
-        before_user = torch.cat([seen_weight.new_zeros(1), seen_weight])[seen.offsets]
-        self.skipped = torch.cat([seen_weight.new_zeros(1), seen_weight])
+        self.skipped = weights.new_zeros(seen.nnz + 1)  # weight of the pairs before, in user order
+        torch.cumsum(weights[seen.indices], 0, out=self.skipped[1:])
+        before_user = self.skipped[seen.offsets]
         self.before_user = before_user[:-1]
-        self.unseen = self.total - (before_user[1:] - before_user[:-1])  # (n_users,)
+        self.unseen = self.total - before_user.diff()  # (n_users,)
         self.rows = rows = seen.rows()
         # Of the user's unseen weight, how much lies before each of their positives; shifted by
-        # user, one ascending list that a single searchsorted serves for all users.
-        own_before = self.skipped[:-1] - self.before_user[rows]
-        exclusive = (self.cumulative - weights)[seen.indices]
-        self.keys = rows * (self.total + 1) + exclusive - own_before
+        # user, one ascending list that a single searchsorted serves for all users. In place: there
+        # may be very many pairs.
+        self.keys = (self.cumulative - weights)[seen.indices]
+        self.keys.sub_(self.skipped[:-1]).add_(self.before_user[rows])
+        self.keys.add_(rows, alpha=self.total + 1)
         starved = torch.nonzero((self.unseen <= 0) & (seen.degree() > 0)).squeeze(1)
         if starved.numel():
             raise ValueError(
@@ -115,10 +118,20 @@ class Negatives:
         drawn = _uniform(order, count, generator)
         by_user = torch.empty_like(drawn)
         by_user[order] = drawn
+        del drawn
         return self._items(self.rows, by_user)[order]
 
     def _items(self, users: Tensor, uniform: Tensor) -> Tensor:
-        """The items that draws ``uniform (B, count)`` from [0, 1) stand for."""
+        """The items that draws ``uniform (B, count)`` from [0, 1) stand for, in their memory."""
+        items = uniform.view(torch.int64)
+        size = max(1, BLOCK // uniform.shape[1])
+        for start in range(0, len(users), size):
+            block = slice(start, start + size)
+            items[block] = self._looked_up(users[block], uniform[block])
+        return items
+
+    def _looked_up(self, users: Tensor, uniform: Tensor) -> Tensor:
+        """`_items` of a block, apart from their memory."""
         user = users.repeat_interleave(uniform.shape[1])
         rank = _below(self.unseen[user], uniform.flatten())
         if self.table is not None:
@@ -162,10 +175,11 @@ class EpochSampler:
                 return users, items, items.new_empty(items.shape[0], 0)
             return users, items, self.negatives.draw(users, self.count, generator)
         order = torch.randperm(self.seen.nnz, generator=generator, device=self.seen.device)
-        users, items = self.rows[order], self.seen.indices[order]
         if self.negatives is None:
-            return users, items, items.new_empty(items.shape[0], 0)
-        return users, items, self.negatives.draw_of_all(order, self.count, generator)
+            negatives = order.new_empty(order.shape[0], 0)
+        else:  # first, as drawing takes memory
+            negatives = self.negatives.draw_of_all(order, self.count, generator)
+        return self.rows[order], self.seen.indices[order], negatives
 
 
 def _uniform(like: Tensor, count: int, generator: torch.Generator) -> Tensor:
@@ -178,4 +192,5 @@ def _uniform(like: Tensor, count: int, generator: torch.Generator) -> Tensor:
 
 def _below(bounds: Tensor, uniform: Tensor) -> Tensor:
     """A whole number in [0, bound) for each bound and draw from [0, 1) (bias < 2⁻⁵³ · bound)."""
-    return torch.minimum((uniform * bounds).long(), bounds - 1)
+    below = (uniform * bounds).long()
+    return torch.minimum(below, bounds - 1, out=below)

@@ -143,17 +143,24 @@ class RowSteps:
         if len(set(sizes)) > 1:
             shared = min(sizes) - min(sizes) % self.batch_size
         users, items, negatives = (
-            torch.stack([one[:shared] for one in column]) for column in zip(*drawn, strict=True)
+            _stacked([one[:shared] for one in column]) for column in zip(*drawn, strict=True)
         )
         rest = [[one[shared:size] for one in of] for of, size in zip(drawn, sizes, strict=True)]
         del drawn
+        if shared == max(sizes):
+            rest.clear()  # or views of nothing would hold on to all samples
         # One gradient for each table, kept from step to step: only rows of the batch are touched.
         gradients = [torch.zeros_like(table) for table in (model.users, model.items)]
-        steps = []
-        for start in range(0, shared, self.batch_size):
+        starts, steps = range(0, shared, self.batch_size), list[Tensor]()
+        for number, start in enumerate(starts):
             batch = slice(start, min(start + self.batch_size, shared))
             ids = users[:, batch], items[:, batch], negatives[:, batch]
-            steps.append(self._step(model, ids, gradients, stepper.step, of_rows_alone(stepper)))
+            value = self._step(model, ids, gradients, stepper.step, of_rows_alone(stepper))
+            if not steps:
+                # All in one place: a loss kept where a step has left room would leave what is left
+                # of it too small for the same block of the next step, once for each step.
+                steps = list(value.new_empty(len(starts), len(streams)))
+            steps[number].copy_(value)
         if shared == max(sizes):
             return torch.stack(steps, -1)
         return self._uneven(model, stepper, rest, gradients, steps)
@@ -261,6 +268,11 @@ class RowSteps:
         for gradient, more in zip(gradients, torch.autograd.grad(value.sum(), leaves), strict=True):
             gradient += more
         return value.detach()
+
+
+def _stacked(replicas: Sequence[Tensor]) -> Tensor:
+    """``(R, *)``: of one replica, its own memory."""
+    return replicas[0].unsqueeze(0) if len(replicas) == 1 else torch.stack(list(replicas))
 
 
 def add_whole(model: MF, l2: Strength) -> None:

@@ -4,6 +4,7 @@ import json
 import re
 import subprocess
 import sys
+import weakref
 from pathlib import Path
 from unittest import mock
 
@@ -11,8 +12,10 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
-from specrec_core import catalogue, experiments, memory
+from specrec_core import catalogue, experiments, memory, sampling
 from specrec_core.building import build, interactions
 from specrec_core.interactions import Interactions
 from specrec_core.records import Experiment
@@ -79,6 +82,7 @@ LARGE = {  # two million interactions, of which a CPU takes in an epoch within s
         "mf", seeds=(0,), batch_size=2**16, negatives=4, negative_distribution="popularity"
     ),
     "by users": experiment("mf", seeds=(0,), batch_size=2**16, positives="users"),
+    "wide rows": experiment("mf", seeds=(0,), batch_size=2**13, dim=64),
     "lightgcn": experiment("lightgcn", seeds=(0,), batch_size=2**18, dim=32),
 }
 
@@ -140,17 +144,65 @@ def test_a_run_takes_no_more_than_was_said_on_a_gpu(model):
 
 
 def test_the_samples_of_an_epoch_are_counted():
-    """Interactions, sampler and what drawing forms: more than the samples alone."""
-    least = dict(users=1000, items=10**5, train=10**6, test=0, validation=0)
-    more = {**least, "train": 2 * 10**6}
-    for replicas, samples in ((1, 48), (5, 240)):
+    """Interactions, sampler and samples, while there are steps; of one replica, what sorts them."""
+    least = dict(users=1000, items=10**5, train=10**7, test=0, validation=0)
+    more = {**least, "train": 2 * 10**7}
+    for replicas, samples, most in ((1, 24, 48), (5, 240, 240)):
         few, many = (
             memory.needed(experiment("mf"), counts, replicas=replicas, device="cuda")
             for counts in (least, more)
         )
-        assert many["samples"] - few["samples"] == samples * 10**6
-        # Each interaction once, its key, and what is skipped; positives, negatives of all replicas.
-        assert many["total"] - few["total"] > (24 + samples // 2 + 48) * 10**6
+        assert many["samples"] - few["samples"] == samples * 10**7
+        # Each interaction once, its user and key and what is skipped; and samples, or their making.
+        assert many["total"] - few["total"] == (32 + most) * 10**7
+        assert few["sampling"] <= most * 10**7 + 6 * 8 * sampling.BLOCK
+
+
+class Living(TorchDispatchMode):
+    """Bytes of the tensors that are made inside: those that live, and the most that ever did."""
+
+    def __init__(self):
+        super().__init__()
+        self.now = self.peak = 0
+        self.known = set()
+
+    def __torch_dispatch__(self, function, types, arguments=(), keywords=None):
+        self.note((arguments, keywords), counted=False)
+        made = function(*arguments, **(keywords or {}))
+        self.note(made, counted=True)
+        self.peak = max(self.peak, self.now)
+        return made
+
+    def note(self, of, counted):
+        for tensor in tree_leaves(of):
+            storage = tensor.untyped_storage() if isinstance(tensor, torch.Tensor) else None
+            if storage is not None and storage._cdata not in self.known:
+                size = storage.nbytes() if counted else 0
+                self.known.add(storage._cdata)
+                self.now += size
+                weakref.finalize(storage, self.gone, storage._cdata, size)
+
+    def gone(self, key, size):
+        self.known.remove(key)
+        self.now -= size
+
+
+@pytest.mark.parametrize("name", ["mf", "popular negatives", "by users"])
+def test_drawing_an_epoch_forms_no_more_than_was_said(name, monkeypatch):
+    """All tensors that live at once, the interactions apart: looked up by small blocks."""
+    for module in (sampling, memory):
+        monkeypatch.setattr(module, "BLOCK", 2**12)
+    wanted, data = LARGE[name], at_random(40_000, 20_000, 200_000)
+    parts, train = memory.needed(wanted, data.statistics, replicas=1), data.csr("train")
+    how = wanted.positives, wanted.negatives, wanted.negative_distribution
+    with Living() as making:
+        sampler = sampling.EpochSampler(train, *how)
+        assert making.now <= parts["sampler"] <= 1.1 * making.now
+        assert making.peak <= parts["sampler"] + parts["sampling"]
+    with Living() as drawing:
+        samples = sampler.epoch(torch.Generator().manual_seed(0))
+        assert drawing.now == parts["samples"] == sum(8 * ids.numel() for ids in samples)
+    assert drawing.peak <= parts["sampling"] <= 1.1 * drawing.peak
 
 
 def test_the_memory_of_a_run_is_stated_where_its_progress_is_shown(capsys):

@@ -129,6 +129,22 @@ def test_negatives_found_user_by_user_are_those_of_the_samples(
     assert torch.equal(negatives, sampler.negatives.draw(users, 3, again))
 
 
+@pytest.mark.parametrize("positives", ["interactions", "users"])
+@pytest.mark.parametrize("distribution", ["uniform", "popularity"])
+def test_looking_negatives_up_by_blocks_changes_no_draw(
+    device, monkeypatch, positives, distribution
+):
+    dense = np.random.default_rng(1).random((40, 30)) < 0.3
+    seen = CSR.from_scipy(sp.csr_matrix(dense.astype(np.float32)), device)
+    monkeypatch.setattr(sampling, "TABLE", 0)
+    sampler = EpochSampler(seen, positives, 3, distribution)
+    whole = sampler.epoch(stream(device, 6))
+    for block in (1, 7, 50):
+        monkeypatch.setattr(sampling, "BLOCK", block)
+        for one, other in zip(sampler.epoch(stream(device, 6)), whole, strict=True):
+            assert torch.equal(one, other)
+
+
 def test_the_same_stream_gives_the_same_samples(device):
     seen = made(device=device)
     users = torch.arange(2, 30, device=device)
