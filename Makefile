@@ -12,6 +12,7 @@ ONLY    ?=
 WORKERS ?=
 PEERS   ?=
 QUALITY ?=
+HUGE    ?=
 TORCH_INDEX ?=
 
 VENV := .venv
@@ -31,6 +32,7 @@ help: ## this list
 	@echo "make bench  speed of the library, for the page how_fast; DEVICE=cuda where there is one"
 	@echo "            PEERS=1 beside that of others (installed apart)  QUALITY=1 time to quality"
 	@echo "            ONLY='growth or spikes' benchmarks of such names, into a file of their own"
+	@echo "            HUGE=1 ONLY=whole_run also a hundred million interactions"
 	@echo "make checks try every theorem and record the number of cases in book/results/checks.json"
 	@echo "make clean  remove what was built, not what was set up"
 	@echo
@@ -87,7 +89,7 @@ BENCH_FILE   := book/speed/$(subst $(EMPTY) $(EMPTY),_,$(BENCH_DEVICE)$(if $(PEE
 bench: $(if $(PEERS),.venv-peers/.set-up,$(SET_UP))
 	@mkdir -p book/speed
 	OMP_NUM_THREADS=1 $(BENCH_PYTHON) -m pytest benchmarks --benchmark-only \
-	    --device $(BENCH_DEVICE) $(if $(QUALITY),--quality) \
+	    --device $(BENCH_DEVICE) $(if $(QUALITY),--quality) $(if $(HUGE),--huge) \
 	    -k "($(BENCH_KIND))$(if $(ONLY), and ($(ONLY)))" \
 	    --benchmark-json="$(BENCH_FILE).part" \
 	    && mv "$(BENCH_FILE).part" "$(BENCH_FILE)"

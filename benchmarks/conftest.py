@@ -23,6 +23,9 @@ def pytest_addoption(parser):
         action="store_true",
         help="also train to the best validation score (hours, with peers)",
     )
+    parser.addoption(
+        "--huge", action="store_true", help="also a run on a hundred million interactions"
+    )
 
 
 def pytest_configure(config):
