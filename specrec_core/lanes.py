@@ -44,7 +44,7 @@ class Lanes:
             or they are not all the same and the model propagates over the graph of one of them.
         """
         count, shape = len(model.seeds), (model.users.shape[1], model.items.shape[1])
-        each = (data,) * count if isinstance(data, Interactions) else tuple(data)
+        each = tuple(data) if isinstance(data, Sequence) else (data,) * count
         if len(each) != count:
             raise ValueError(f"data are {len(each)}: expected one, or one for each of {count}")
         lanes = cls(each)
