@@ -173,7 +173,7 @@ def test_whole_run_on_large_tables(request, benchmark, timed, device, interactio
     Adam on the rows of a batch alone, d = 64; validation is of a thousand users, over all items.
     """
     if interactions > 10**7 and not request.config.getoption("--huge"):
-        pytest.skip("needs --huge: it takes half an hour on a CPU")
+        pytest.skip("needs --huge: it takes a quarter of an hour on a CPU")
     counts = {
         "users": 10**6, "items": 10**6, "train": interactions, "validation": 1000, "test": 0,
     }  # fmt: skip
