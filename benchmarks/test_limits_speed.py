@@ -1,11 +1,15 @@
-"""What a device can do at best, and whether torch.compile does better than the plain path."""
+"""What a device can do at best, and what does better than the plain path.
+
+Tried are torch.compile and, on a GPU, CUDA graphs.
+"""
 
 import os
 import shutil
+from types import SimpleNamespace
 
 import pytest
 import torch
-from epochs import BATCH, DIM
+from epochs import BATCH, DIM, Specrec
 
 from specrec_core import losses
 
@@ -48,3 +52,37 @@ def test_compiled(in_turn, device):
 
 def plain(u, p, n):
     return losses.OBJECTIVES["bpr"][0](u, p, n)
+
+
+STEPS = 50
+
+
+@pytest.mark.parametrize("model", ["BPR-MF", "LightGCN"])
+def test_captured(in_turn, load, device, model):
+    """Fifty steps on samples that are there: started one by one, and replayed as a CUDA graph."""
+    if device == "cpu":
+        pytest.skip("a CUDA graph needs CUDA: make bench DEVICE=cuda ONLY=captured")
+    plain, captured = (Specrec(load("ml-1m"), model, device=device) for _ in range(2))
+    samples = [x[: STEPS * BATCH] for x in plain.steps.sampler.epoch(plain.streams[0])]
+    for ours in (plain, captured):
+        ours.steps.sampler = SimpleNamespace(epoch=lambda stream: samples)
+    captured.optimizer.param_groups[0]["capturable"] = True
+
+    def epoch(ours):
+        return ours.steps(ours.model, ours.optimizer, ours.streams)
+
+    for _ in range(3):
+        epoch(plain)
+    aside = torch.cuda.Stream()  # what is captured is to have run before, on another stream
+    aside.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(aside):
+        for _ in range(3):
+            epoch(captured)
+    torch.cuda.current_stream().wait_stream(aside)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        losses_of = epoch(captured)
+    graph.replay()
+    torch.testing.assert_close(losses_of, epoch(plain), rtol=1e-3, atol=0.0)
+    works = {"one by one": (lambda: epoch(plain), STEPS), "CUDA graph": (graph.replay, STEPS)}
+    in_turn(works, device, rounds=20, work="captured step", model=model, data="ml-1m")
