@@ -18,6 +18,7 @@ The definitions are those of the authors' public codes, but for `weighted`.
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -25,7 +26,7 @@ from torch import Tensor
 
 from specrec_core import losses
 from specrec_core.arguments import WEIGHTED_LOSSES, one_of
-from specrec_core.losses import check_scores, unit
+from specrec_core.losses import check_scores
 from specrec_core.strengths import Strength
 
 
@@ -177,14 +178,40 @@ def interaction_spread(
     return ratio.std(-1)
 
 
-def cosine_softmax(users: Tensor, items: Tensor, negatives: Tensor, temperature: float) -> Tensor:
-    """Sampled softmax of cosines over a temperature.
+@dataclass(frozen=True)
+class Pairs:
+    """Inner products of users with their items and negatives, and the lengths of all of them.
 
-    Shapes: ``users, items (*, B, d)``, ``negatives (*, B, N, d)`` → ``(*,)``.
+    ``positive (*, B)``, ``negative (*, B, N)``; lengths of users ``(*, B)``, items ``(*, B)`` and
+    negatives ``(*, B, N)``.
     """
-    u, p, n = unit(users), unit(items), unit(negatives)
+
+    positive: Tensor
+    negative: Tensor
+    lengths: tuple[Tensor, Tensor, Tensor]
+
+    @classmethod
+    def of(cls, users: Tensor, items: Tensor, negatives: Tensor) -> Pairs:
+        """Of embeddings ``(*, B, d)``, ``(*, B, d)`` and ``(*, B, N, d)``."""
+        lengths = [torch.linalg.vector_norm(x, dim=-1) for x in (users, items, negatives)]
+        negative = (negatives @ users.unsqueeze(-1)).squeeze(-1)
+        return cls((users * items).sum(-1), negative, (lengths[0], lengths[1], lengths[2]))
+
+    def beside(self, other: Pairs) -> Pairs:
+        """Those of ``[x, x']``: each embedding with the other one's next to it.
+
+        Products add, and so do the squares of lengths; the long embeddings are never formed.
+        """
+        u, p, n = map(torch.hypot, self.lengths, other.lengths)
+        return Pairs(self.positive + other.positive, self.negative + other.negative, (u, p, n))
+
+
+def cosine_softmax(pairs: Pairs, temperature: float) -> Tensor:
+    """Sampled softmax of cosines over a temperature, ``(*,)``."""
+    u, p, n = pairs.lengths
     return losses.sampled_softmax(
-        (u * p).sum(-1) / temperature, (u.unsqueeze(-2) * n).sum(-1) / temperature
+        pairs.positive / (u * p * temperature),
+        pairs.negative / (u.unsqueeze(-1) * n * temperature),
     )
 
 
@@ -230,18 +257,16 @@ def invariant(
         λ₁, λ₂, λ₃.
     """
     first, second, third = strengths
-    value = cosine_softmax(*preference, temperature)
-    value = value + first * cosine_softmax(*popularity, temperature)
+    users, items, negatives = popularity
+    liked, popular = Pairs.of(*preference), Pairs.of(*popularity)
+    mixed = Pairs.of(
+        users[..., shuffled[0], :], items[..., shuffled[1], :], negatives[..., shuffled[1], :, :]
+    )
+    value = cosine_softmax(liked, temperature) + first * cosine_softmax(popular, temperature)
     apart = [distance_correlation(preference[k], popularity[k]) for k in (0, 1)]
     value = value - second * (apart[0] + apart[1])
-    mixed = (
-        popularity[0][..., shuffled[0], :],
-        popularity[1][..., shuffled[1], :],
-        popularity[2][..., shuffled[1], :, :],
-    )
-    for other in (popularity, mixed):
-        both = [torch.cat(pair, -1) for pair in zip(preference, other, strict=True)]
-        value = value + third * cosine_softmax(both[0], both[1], both[2], temperature)
+    for other in (popular, mixed):
+        value = value + third * cosine_softmax(liked.beside(other), temperature)
     return value
 
 

@@ -49,7 +49,7 @@ METHODS: dict[str, dict[str, Any]] = {
     "IPL": {"loss": "bpr", "debias": "ipl", "patience": 23},
     "InvCF": _ROWS,
 }
-SLOW = ("IPL", "InvCF")  # a quarter and a whole hour for each seed on MovieLens, on a CPU
+SLOW = ("IPL", "InvCF")  # a quarter of an hour, and hours, for each seed on MovieLens, on a CPU
 
 
 def _settings(*values: tuple[float, ...]) -> list[dict[str, Any]]:
