@@ -11,21 +11,17 @@ import dataclasses
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
 from specrec_core import debiasing, losses
 from specrec_core.arguments import check_debias
 from specrec_core.interactions import CSR
 from specrec_core.models import MF, gather, generator
-from specrec_core.ranking import Score, entries
+from specrec_core.pair_scores import Pairs
+from specrec_core.ranking import Score
 
-PAIRS = 2**18  # interactions whose rows exist at a time as IPL scores all of them
-DENSE = 40  # one interaction in so many pairs, and a matrix product is faster than gathering rows
-CELLS = 2**23  # scores that exist at a time then
 OWN: dict[str, tuple[str, ...]] = {  # the parameters that a method adds to a model
     "macr": ("user_branch", "item_branch"),
     "invcf": ("user_popularity", "item_popularity"),
@@ -157,22 +153,10 @@ class Debiasing:
             return None
         assert self.train is not None and self.values is not None
         strength, exponent = self.settings
-        if self.train.nnz * DENSE > math.prod(self.train.shape):
-            size = max(1, CELLS // items.shape[-2])
-            everybody = torch.arange(self.train.shape[0], device=users.device)
-            which = [(ids, *entries(self.train, ids)) for ids in everybody.split(size)]
-            scores = [
-                checkpoint(_picked_scores, users, items, *ids, use_reentrant=False) for ids in which
-            ]
-        else:
-            pairs = zip(*(x.split(PAIRS) for x in (self.train.rows(), self.train.indices)),
-                        strict=True)  # fmt: skip
-            scores = [
-                checkpoint(_pair_scores, users, items, *ids, use_reentrant=False) for ids in pairs
-            ]
-        spread = debiasing.interaction_spread(
-            torch.cat(scores, -1), self.train.indices, self.values, exponent
-        )
+        pairs = Pairs(self.train.offsets, self.train.indices, self.train.shape[1])
+        # Replicas in turn: their listed scores are few beside the tables.
+        scores = torch.stack([pairs.scores(*both) for both in zip(users, items, strict=True)])
+        spread = debiasing.interaction_spread(scores, self.train.indices, self.values, exponent)
         return strength * spread
 
     @torch.no_grad()
@@ -216,12 +200,3 @@ class Debiasing:
             temperature=temperature,
             strengths=(first, second, third),
         )
-
-
-def _pair_scores(users: Tensor, items: Tensor, row: Tensor, column: Tensor) -> Any:
-    return (users[..., row, :] * items[..., column, :]).sum(-1)
-
-
-def _picked_scores(users: Tensor, items: Tensor, ids: Tensor, row: Tensor, column: Tensor) -> Any:
-    """The same, picked from the scores of some users for all items."""
-    return (users[..., ids, :] @ items.mT)[..., row, column]

@@ -63,7 +63,7 @@ class NormalisedAdjacency:
         return _Symmetric.apply(x, self)
 
     def _product(self, x: Tensor) -> Tensor:
-        return _Rows(self.offsets, self.indices, self.values).product(x)
+        return Rows(self.offsets, self.indices, self.values).product(x)
 
     def times(self, x: Tensor) -> Tensor:
         """Â x for ``x (*, n, d)``: all leading dimensions are columns of one product."""
@@ -86,13 +86,13 @@ class NormalisedAdjacency:
         """The same for a graph of ``n_users`` users and of items, as its two halves."""
         split = int(self.offsets[n_users])
         return Sides(
-            _Rows(self.offsets[: n_users + 1], self.indices[:split] - n_users, self.values[:split]),
-            _Rows(self.offsets[n_users:] - split, self.indices[split:], self.values[split:]),
+            Rows(self.offsets[: n_users + 1], self.indices[:split] - n_users, self.values[:split]),
+            Rows(self.offsets[n_users:] - split, self.indices[split:], self.values[split:]),
         )
 
 
 @dataclass(frozen=True, eq=False)
-class _Rows:
+class Rows:
     """Compressed rows of a sparse matrix, for products with dense columns."""
 
     offsets: Tensor
@@ -123,8 +123,8 @@ class Sides:
     LightGCN, forward and backward, takes half the time that it takes on the whole matrix.
     """
 
-    users: _Rows
-    items: _Rows
+    users: Rows
+    items: Rows
 
     def mean_of_powers(self, users: Tensor, items: Tensor, layers: int) -> tuple[Tensor, Tensor]:
         """As `NormalisedAdjacency.mean_of_powers`: ``(*, n_users, d)``, ``(*, n_items, d)``."""

@@ -22,7 +22,7 @@ from specrec_core import spectra
 from specrec_core.arguments import ACTIVATIONS, between, one_of, whole
 from specrec_core.spectral_norm import spectral_norm_penalty
 
-KEPT_ELEMENTS = 2**26  # activated scores that are kept between steps; more are computed anew
+KEPT_ELEMENTS = 2**27  # activated scores that are kept between steps; more are computed anew
 BLOCK_ELEMENTS = 2**23
 
 

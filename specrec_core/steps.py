@@ -71,13 +71,20 @@ class Objective:
         of_scores = self.drop or losses.SCORE_LOSSES[self.loss]
         return losses.of_scores(of_scores, None if model.inner_product else model.score)
 
-    def of_chunk(self, model: MF, batch: Batch, scores: Tensor) -> Tensor:
-        """``(R,)`` of a batch, and of all ``scores (R, C, m)`` of its users."""
+    @property
+    def of_all_scores(self) -> bool:
+        """Whether `of_chunk` takes the scores of all items."""
+        spectral = self.regularizer
+        return spectral.regularizer == "spectral_norm" and spectral.spectral_variant != "paper"
+
+    def of_chunk(self, model: MF, batch: Batch, scores: Tensor | None) -> Tensor:
+        """``(R,)`` of a batch, and of all ``scores (R, C, m)`` of its users, if it takes them."""
         value = self.debias.loss(self.loss, model, batch)
         if self.reduction == "sum":
             value = value * batch.positive.shape[-1]
-        spectral = self.regularizer
-        if spectral.regularizer == "spectral_norm" and spectral.spectral_variant != "paper":
+        if self.of_all_scores:
+            assert scores is not None
+            spectral = self.regularizer
             detach = spectral.detach_start or spectral.spectral_variant == "official"
             penalty = penalty_of_scores(torch.sigmoid(scores), spectral.power_steps, detach)
             value = value + self._strong(penalty)

@@ -38,7 +38,7 @@ FLOORS = [  # from the top to the bottom; nothing imports from its own line or a
     ["replicas"],
     ["corrections"],
     ["neural", "contrastive"],
-    ["models", "filters", "regularizers"],
+    ["models", "filters", "regularizers", "pair_scores"],
     ["item_metrics", "item_names"],
     ["rays", "recovery", "alignment", "amplification"],
     ["blockmodel", "spikes", "stability"],

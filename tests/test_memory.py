@@ -215,7 +215,9 @@ def test_the_memory_of_a_run_is_stated_where_its_progress_is_shown(capsys):
 
 def test_chunks_of_users_hold_their_scores():
     statistics = dict(users=10**5, items=10**5, train=10**6, test=10**5, validation=10**5)
-    chunks = experiment(positives="user chunks", loss="mse_sigmoid", batch_size=2048)
+    few = experiment(positives="user chunks", loss="mse_sigmoid", batch_size=2048)
+    assert memory.needed(few, statistics, replicas=1)["step"] < 2048 * 10**5 * 4 / 4
+    chunks = few.with_(regularizer="spectral_norm", spectral_variant="official", strength=0.01)
     step = memory.needed(chunks, statistics, replicas=1)["step"]
     assert step > 2 * 2048 * 10**5 * 4  # the scores of the chunk, and their gradient
     more = memory.needed(chunks.with_(batch_size=4096), statistics, replicas=1)["step"]

@@ -7,7 +7,7 @@ import pytest
 import torch
 from alone import assert_as_alone
 
-from specrec_core import corrections, debiasing, experiments, synthetic
+from specrec_core import chunks, debiasing, experiments, synthetic
 from specrec_core.arguments import SPECTRAL_VARIANTS
 from specrec_core.chunks import user_chunks
 from specrec_core.contrastive import SGL, XSimGCL
@@ -242,19 +242,41 @@ def test_penalties_of_whole_tables_reach_every_row(l2_on, data):
         torch.testing.assert_close(after[name], table.detach())
 
 
-def test_ipl_by_a_matrix_product_and_by_rows_agree(data, monkeypatch):
+@pytest.mark.parametrize("kind", ["mf", "lightgcn"])
+@pytest.mark.parametrize(
+    "loss, debias, balance",
+    [("mse_sigmoid", ("none", ()), {}), ("bpr", ("none", ()), PAPER),
+     ("bce", ("macr", (0.3, 0.6, 2.0)), {}), ("bpr", ("ipl", (0.2, 1.4)), {})],
+    ids=["plain", "paper", "macr", "ipl"],
+)  # fmt: skip
+def test_all_scores_and_those_of_pairs_agree(kind, loss, debias, balance, data, monkeypatch):
+    """Two replicas, three epochs of three chunks."""
     found = []
-    for one_in in (0, 10**9):  # no matrix is dense enough; every one is
-        monkeypatch.setattr(corrections, "DENSE", one_in)
-        monkeypatch.setattr(corrections, "CELLS", 20 * data.n_items)  # several blocks
-        found.append(
-            moved(
-                lambda: make("mf", data, (4,)), data, loss="bpr", positives="user chunks",
-                debias=Debiasing("ipl", (0.2, 1.4)),
-            )[1]
+    for one_in in (0, 10**9):  # no chunk is dense enough; every one is
+        monkeypatch.setattr(chunks, "DENSE", one_in)
+        model = make(kind, data, (4, 5))
+        history = fit(
+            model, data, **{**CHUNKS, "loss": loss}, learning_rate=0.05, epochs=3, progress=False,
+            debias=Debiasing(*debias), regularizer=Regularizer(**balance),
         )  # fmt: skip
+        found.append({**dict(model.named_parameters()), "history": history.values})
+    assert found[0].keys() == found[1].keys()
     for name in found[0]:
-        torch.testing.assert_close(found[0][name], found[1][name])
+        torch.testing.assert_close(found[0][name], found[1][name], equal_nan=True)
+
+
+def test_pairs_are_scored_alone_where_they_are_few(data, monkeypatch):
+    calls = []
+    monkeypatch.setattr(chunks, "_scored", lambda *given: calls.append(given))
+    for one_in, official in ((0, True), (10**9, False)):
+        monkeypatch.setattr(chunks, "DENSE", one_in)
+        balance = Regularizer(**(OFFICIAL if official else {}))
+        fit(make("mf", data, (4,)), data, **CHUNKS, regularizer=balance, epochs=1, progress=False)
+    assert not calls  # the official penalty is of all scores
+    monkeypatch.setattr(chunks, "DENSE", 0)
+    with pytest.raises(TypeError):
+        fit(make("mf", data, (4,)), data, **CHUNKS, epochs=1, progress=False)
+    assert len(calls) == 1
 
 
 @pytest.mark.parametrize("chunks", [False, True])
