@@ -148,7 +148,7 @@ def tuning_labels(method: str, where: str) -> list[str]:
     return [f"{where} tuning {method} {setting(point)}" for point in GRIDS[method]]
 
 
-def _grid(where: str, method: str) -> Suite:
+def _grid(where: str, method: str) -> dict[str, Experiment]:
     points = zip(tuning_labels(method, where), GRIDS[method], strict=True)
     return {
         label: experiment(where, method, point).with_(seeds=(TUNING_SEED,))
