@@ -93,6 +93,7 @@ class Debiasing:
     settings: tuple[float, ...] = ()
     train: CSR | None = None
     values: Tensor | None = None
+    pairs: Pairs | None = None
 
     def __post_init__(self) -> None:
         check_debias(self.name, self.settings)
@@ -100,15 +101,15 @@ class Debiasing:
     def on(self, train: CSR) -> Debiasing:
         """The same for these training interactions."""
         counts = torch.bincount(train.indices, minlength=train.shape[1])
-        values = None
+        values, pairs = None, None
         if self.name in ("pd", "pda"):
             values = debiasing.smoothed_popularity(counts) ** self.settings[0]
         elif self.name == "ips":
             p = debiasing.propensities(counts, *self.settings)
             values = torch.where(counts > 0, 1 / p, 0.0)  # never a positive: of no use
         elif self.name == "ipl":
-            values = counts
-        return dataclasses.replace(self, train=train, values=values)
+            values, pairs = counts, Pairs(train.offsets, train.indices, train.shape[1])
+        return dataclasses.replace(self, train=train, values=values, pairs=pairs)
 
     def prepare(self, model: MF) -> None:
         """Register the method's own parameters on the model, each replica's from its seed."""
@@ -151,12 +152,10 @@ class Debiasing:
         """A penalty ``(R,)`` of whole tables, where the method has one: of IPL."""
         if self.name != "ipl":
             return None
-        assert self.train is not None and self.values is not None
+        assert self.pairs is not None and self.values is not None
         strength, exponent = self.settings
-        pairs = Pairs(self.train.offsets, self.train.indices, self.train.shape[1])
-        # Replicas in turn: their listed scores are few beside the tables.
-        scores = torch.stack([pairs.scores(*both) for both in zip(users, items, strict=True)])
-        spread = debiasing.interaction_spread(scores, self.train.indices, self.values, exponent)
+        scores = torch.stack([self.pairs.scores(*both) for both in zip(users, items, strict=True)])
+        spread = debiasing.interaction_spread(scores, self.pairs.items, self.values, exponent)
         return strength * spread
 
     @torch.no_grad()

@@ -51,8 +51,8 @@ class Pairs:
         """Where the pairs of each item begin, their users, and which pair each is."""
         ordered, order = self.items.sort(stable=True)
         item = torch.arange(self.n_items + 1, device=order.device)
-        user = torch.searchsorted(self.offsets, order, right=True) - 1
-        return torch.searchsorted(ordered, item), user, order
+        user = torch.repeat_interleave(self.offsets.diff(), output_size=len(order))
+        return torch.searchsorted(ordered, item), user[order], order
 
 
 class _Scores(torch.autograd.Function):

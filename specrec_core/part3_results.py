@@ -86,7 +86,7 @@ CHAPTERS = {
                 EVENED,
                 asks.both_somewhere(EVENED[:-1], EVENED[-1]),
                 source=f"{LIN}, abstract: mitigates popularity bias and raises accuracy",
-                note="official code; intervals over three seeds apart; the best of the strengths "
+                note="official code; intervals apart; the best of the strengths "
                 "on test, which no selection rule of ours finds",
             ),
             *(
@@ -131,7 +131,7 @@ CHAPTERS = {
                 (*AGAINST_EVENED, *EVENED[:-1], main_label(CODE, EVEN)),
                 asks.better_front(AGAINST_EVENED, (*EVENED[:-1], main_label(CODE, EVEN))),
                 source=f"{LIN}, as summarised by others: ReSN dominates",
-                note="rivals at the setting validation chose on the common split; three seeds",
+                note="rivals at the setting validation chose on the common split",
             ),
             Claim(
                 "One power step takes a hundredth of the time of a decomposition of all scores",
