@@ -200,6 +200,23 @@ def _noise(label: str) -> str:
     return label.partition("noise=")[2].partition(" ")[0] or "0"
 
 
+def largest_affordable(labels: Sequence[str], chosen: str, part: float) -> Test:
+    """Of strengths, plain first, the chosen is the last with less than that part of the loss.
+
+    Of the validation score of the plain run, one seed each.
+    """
+
+    def test(records: Mapping[str, Record]) -> tuple[bool, str]:
+        metric = records[labels[0]].training.metric
+        scores = {x: records[x].metrics[f"validation {metric}"][0] for x in labels}
+        least = (1 - part) * scores[labels[0]]
+        fits = [label for label in labels if scores[label] > least]
+        shown = ", ".join(f"{score:.3f}" for score in scores.values())
+        return fits[-1] == chosen, f"validation {metric.upper()} {shown}; {fits[-1]}"
+
+    return test
+
+
 def same_best_width(records: Mapping[str, Record]) -> tuple[bool, str]:
     """Sampled negatives and all items choose the same width, in every seed."""
     (record,) = records.values()
