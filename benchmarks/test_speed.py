@@ -15,12 +15,17 @@ import scipy.sparse as sp
 import torch
 from epochs import BATCH, DIM, Specrec, bytes_of_epoch, installed, versions
 
-from specrec_core import crew, memory
+from specrec_core import chunks, crew, memory
+from specrec_core.chunks import ChunkSteps, user_chunks
+from specrec_core.corrections import Debiasing
 from specrec_core.interactions import CSR
-from specrec_core.models import MF
+from specrec_core.models import MF, generator
 from specrec_core.ranking import recommend
 from specrec_core.records import Experiment
-from specrec_core.sampling import EpochSampler
+from specrec_core.regularizers import Regularizer
+from specrec_core.replicas import optimizer_of
+from specrec_core.sampling import EpochSampler, Negatives
+from specrec_core.steps import Objective
 from specrec_core.training import fit
 
 DATA = ["ml-1m", "gowalla"]
@@ -48,6 +53,28 @@ def test_epoch(timed, load, device, name, model):
     it = Specrec(data, model, device=device)
     timed(it.epochs, device, rounds=5 if model == "BPR-MF" else 3, work="epoch", by="specrec",
           model=model, data=name, bytes=bytes_of_epoch(data, model))  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["ml-1m", "douban-movie"])
+def test_epoch_by_users(in_turn, load, device, monkeypatch, name):
+    """As ReSN trains: by the scores of all items, and by those of the pairs alone."""
+    data = load(name)
+    train = data.csr("train", device)
+    objective = Objective("mse_sigmoid", Regularizer(), Debiasing().on(train), reduction="sum")
+    steps = ChunkSteps(user_chunks(train, BATCH), Negatives(train), 4, objective)
+    works = {}
+    for by, one_in in (("all scores", 10**9), ("listed pairs", 0)):
+        model = MF(data.n_users, data.n_items, 256).to(device)
+        stepper, stream = optimizer_of("adam", model, 1e-3), generator(0, "samples", device)
+
+        def epoch(one_in=one_in, model=model, stepper=stepper, stream=stream):
+            monkeypatch.setattr(chunks, "DENSE", one_in)
+            steps(model, stepper, [stream])
+
+        works[by] = (epoch, 1)
+    pairs = 5 * train.nnz
+    in_turn(works, device, rounds=5, work="epoch by users", data=name,
+            density=pairs / data.n_users / data.n_items)  # fmt: skip
 
 
 @pytest.mark.parametrize("replicas", [1, 2, 5, 10])
