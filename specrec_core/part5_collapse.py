@@ -23,6 +23,7 @@ from specrec_core.scaling_suites import (
 )
 
 END = "abundance at the end"
+PENALISED = tuple(balance_label(balance, 512) for balance in BALANCES[:2])
 CARRIED = {
     "fm": "our analogue of Guo et al. 2024, {}",
     "dcnv2": "Guo et al. 2024, {}, carried over",
@@ -124,6 +125,27 @@ CHAPTERS = {
                     [*map(penalty_label, PENALTIES)], penalty_label(PENALTY), 0.02
                 ),
                 note="the strength that all widths have",
+            ),
+            *(
+                Claim(
+                    f"BPR with 512 dimensions on ML-100K: that penalty {what}",
+                    labels,
+                    compare.apart(metric),
+                    source="this book, after a look at narrower ones",
+                    note="intervals apart",
+                )
+                for what, labels, metric in (
+                    ("raises the effective rank of items", PENALISED, "effective rank of items"),
+                    ("lowers sampled NDCG@20", PENALISED[::-1], METRIC),
+                )
+            ),
+            Claim(
+                "From 64 to 512 dimensions BPR loses a larger share of sampled NDCG@20 with that "
+                "penalty than as it is",
+                tuple(balance_label(x, w) for x in BALANCES[:2] for w in (64, 512)),
+                compare.costs_more(METRIC),
+                source="this book, after a look at narrower ones",
+                note="as it is, it gains",
             ),
             *(
                 Planned(

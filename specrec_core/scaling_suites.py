@@ -88,6 +88,7 @@ NOISY = ("bpr", "neumf", "lightgcn", "sgl", "bpr-drop")
 BALANCES = ("none", "log-determinant", "directspec", "multi-embedding")
 # Of these the largest that costs BPR of 64 dimensions less than a fiftieth of validation NDCG@20.
 PENALTIES, PENALTY, TUNING_SEED = (0.0, 1e-5, 1e-4, 1e-3), 1e-4, 100
+LIGHTER = {256: 1e-5}  # width → another strength
 NAMES = {
     "bpr": "BPR",
     "neumf": "NeuMF",
@@ -144,6 +145,11 @@ def balance_label(balance: str, width: int) -> str:
 def penalty_label(strength: float) -> str:
     """The label of BPR of 64 dimensions on ML-100K with that penalty, one seed."""
     return f"bpr log-determinant strength={strength:g}"
+
+
+def lighter_label(width: int) -> str:
+    """The label of BPR of a width with the strength of `LIGHTER`."""
+    return f"bpr log-determinant d={width} strength={LIGHTER[width]:g}"
 
 
 def scaling_training(profile: str, data: str) -> Suite:
@@ -212,6 +218,9 @@ def balance_training(profile: str, data: str) -> Suite:
     for strength in PENALTIES:
         change = {"dim": 64, "seeds": (TUNING_SEED,), **_penalised(strength)}
         suite[penalty_label(strength)] = AUTHORS.with_(**MODEL["bpr"]).with_(**change)
+    for width, strength in LIGHTER.items():
+        change = {"dim": width, **_penalised(strength)}
+        suite[lighter_label(width)] = AUTHORS.with_(**MODEL["bpr"]).with_(**change)
     return scaled_suite(suite, profile, data)
 
 
