@@ -286,6 +286,21 @@ def test_suites_and_claims_fit_together(chapter):
         assert shown.verdict == NOT_RUN
 
 
+@pytest.mark.parametrize("scores, chosen", [((1.0, 0.99, 0.97), "b"), ((1.0, 0.97, 0.99), "c"),
+                                            ((1.0, 0.9, 0.9), "a")])  # fmt: skip
+def test_the_penalty_is_the_largest_that_costs_little(scores, chosen):
+    labels = ("a", "b", "c")
+    records = {
+        label: SimpleNamespace(
+            training=SimpleNamespace(metric="m"), metrics={"validation m": [score]}
+        )
+        for label, score in zip(labels, scores, strict=True)
+    }
+    for label in labels:
+        found = scaling_claims.largest_affordable(labels, label, 0.02)(records)[0]
+        assert found == (label == chosen)
+
+
 def study(**curves):
     history = {"width": [curves["width"]] * 2} | {
         k: [v, v] for k, v in curves.items() if k != "width"
