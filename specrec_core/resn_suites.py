@@ -296,7 +296,7 @@ EVENED = (
     f"{EVEN} {CODE}, strong",
     main_label("MSE", EVEN),
 )
-AGAINST_EVENED = tuple(main_label(m, EVEN) for m in ("zero-sum", "MACR", "PD", "PDA", "IPS"))
+AGAINST_EVENED = tuple(main_label(m, EVEN) for m in ("zero-sum", "MACR", "PD", "PDA", "IPS", "IPL"))
 FRONT = (*tuning_labels(CODE, COMMON), f"{COMMON} {CODE}, strong")
 
 
