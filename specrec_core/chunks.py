@@ -23,7 +23,7 @@ from specrec_core.sampling import Negatives
 from specrec_core.steps import Objective, add_whole
 from specrec_core.strengths import Strength, kept, positive
 
-DENSE = 16  # one pair in so many, and a matrix product is as fast as scoring the pairs
+DENSE = 16  # all pairs are scored where more than one in so many is listed
 
 
 @dataclass(frozen=True, eq=False)
