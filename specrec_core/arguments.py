@@ -170,6 +170,11 @@ def check_lazy(optimizer: str, rows: bool, l2: float, l2_on: str, penalty: bool)
         )
 
 
+def of_all_scores(settings: Any) -> bool:
+    """Whether the regularizer of these settings takes the scores of all items."""
+    return bool(settings.regularizer == "spectral_norm" and settings.spectral_variant != "paper")
+
+
 def check_combination(
     settings: Any,
     loss: str,

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from specrec_core.arguments import of_all_scores
 from specrec_core.corrections import Batch
 from specrec_core.interactions import CSR
 from specrec_core.models import MF, generator
@@ -87,7 +88,7 @@ class ChunkSteps:
             listed = torch.cat([items.unsqueeze(-1), drawn], -1)
             scores = None
             cells = len(chunk.users) * leaves[1].shape[-2]
-            if self.objective.of_all_scores or DENSE * listed[0].numel() > cells:
+            if of_all_scores(self.objective.regularizer) or DENSE * listed[0].numel() > cells:
                 scores = leaves[0][:, chunk.users] @ leaves[1].mT
                 found = _picked(scores, chunk, listed)
             else:

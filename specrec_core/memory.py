@@ -17,7 +17,7 @@ from typing import Any
 
 import torch
 
-from specrec_core.arguments import GRAPH_MODELS, NETWORK_MODELS, check_metric
+from specrec_core.arguments import GRAPH_MODELS, NETWORK_MODELS, check_metric, of_all_scores
 from specrec_core.chunks import DENSE
 from specrec_core.losses import OBJECTIVES
 from specrec_core.neural import CELLS_ON_CPU, CELLS_ON_GPU
@@ -162,12 +162,11 @@ def _step(e: Experiment, users: int, items: int, train: int, count: int, table: 
         chunk = min(e.batch_size, users)
         batch = min(train, round(chunk * train / max(1, users)))
     pairs = batch * (1 + e.negatives)
-    of_all_scores = e.regularizer == "spectral_norm" and e.spectral_variant != "paper"
     # Rows of a batch, their gradients, and products of them; as the first step of an epoch ends,
     # the gradients of the one before go.
     if chunk:  # scores and where from; negatives, and what drawing them forms
         step = table + 6 * (batch + pairs) * (FLOAT + INTEGER) + 10 * batch * e.negatives * INTEGER
-        if of_all_scores or DENSE * pairs > chunk * items:
+        if of_all_scores(e) or DENSE * pairs > chunk * items:
             step += 6 * chunk * items * FLOAT
         else:  # rows of the users, and the pairs item by item
             step += 2 * chunk * columns * FLOAT + 5 * pairs * INTEGER

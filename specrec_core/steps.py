@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from specrec_core import losses
+from specrec_core.arguments import of_all_scores
 from specrec_core.corrections import Batch, Debiasing
 from specrec_core.models import MF, add_rows, clear_rows, gather, sparse_rows
 from specrec_core.regularizers import Regularizer
@@ -71,20 +72,14 @@ class Objective:
         of_scores = self.drop or losses.SCORE_LOSSES[self.loss]
         return losses.of_scores(of_scores, None if model.inner_product else model.score)
 
-    @property
-    def of_all_scores(self) -> bool:
-        """Whether `of_chunk` takes the scores of all items."""
-        spectral = self.regularizer
-        return spectral.regularizer == "spectral_norm" and spectral.spectral_variant != "paper"
-
     def of_chunk(self, model: MF, batch: Batch, scores: Tensor | None) -> Tensor:
-        """``(R,)`` of a batch, and of all ``scores (R, C, m)`` of its users, if it takes them."""
+        """``(R,)`` of a batch and, if `of_all_scores`, of the ``scores (R, C, m)`` of its users."""
         value = self.debias.loss(self.loss, model, batch)
         if self.reduction == "sum":
             value = value * batch.positive.shape[-1]
-        if self.of_all_scores:
+        spectral = self.regularizer
+        if of_all_scores(spectral):
             assert scores is not None
-            spectral = self.regularizer
             detach = spectral.detach_start or spectral.spectral_variant == "official"
             penalty = penalty_of_scores(torch.sigmoid(scores), spectral.power_steps, detach)
             value = value + self._strong(penalty)
