@@ -8,6 +8,7 @@ from specrec_core.popularity_claims import (
     aligned,
     below_a_law,
     closer_than_constant,
+    ends_lower,
     falls_after_peak,
     falls_with_dimension,
     falls_with_width,
@@ -183,7 +184,8 @@ CHAPTERS = {
                 for name, (dims, _) in GROWING.items()
                 for metric, what in (
                     ("share[4]@20", "the share of the head"),
-                    ("share of sigma1 of scores", "the share of σ₁"),
+                    ("share of sigma1 of scores", "the share of σ₁ before the sigmoid"),
+                    ("energy share of sigma1 of sigmoid", "the share of σ₁² after it"),
                 )
             ),
             Claim(
@@ -201,6 +203,14 @@ CHAPTERS = {
                 falls_after_peak(("share of sigma1 of scores", "share[4]@20")),
                 source=f"{SUMMARISED}: both fall over the epochs",
                 note="by more than 0.01 they never rise again, in the mean over seeds",
+            ),
+            Claim(
+                "After the sigmoid the share of σ₁² is smaller at the end of training than at its "
+                "start, from every start, with every optimiser",
+                tuple(training_label(o, std) for o in RATES for std in TABLES),
+                ends_lower("energy share of sigma1"),
+                source=f"{SUMMARISED}: it falls over the epochs; asked after a look at the runs",
+                note="of all scores near one half, which have one direction, at the start",
             ),
             *(
                 Claim(
@@ -240,8 +250,8 @@ CHAPTERS = {
                 tuple(descent_label("gd", std) for std in STARTS),
                 share_falls,
                 source=f"{SUMMARISED}: it falls over the epochs",
-                note="planted data, gradient descent; by the theorem it has to rise first from a "
-                "start at which all modes are equal",
+                note="planted data, gradient descent, no sigmoid; by the theorem it has to rise "
+                "first from a start at which all modes are equal",
             ),
             Claim(
                 "From small initial tables σ₁ overshoots: at its peak its share is at least twice "

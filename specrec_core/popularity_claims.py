@@ -116,6 +116,18 @@ def falls_after_peak(series: Sequence[str], most: float = 0.01) -> Test:
     return test
 
 
+def ends_lower(name: str) -> Test:
+    """The last value of a series is below its first, in every run and seed."""
+
+    def test(records: Mapping[str, Record]) -> tuple[bool, str]:
+        ends = [(run[0], run[-1]) for r in records.values() for run in r.history[name]]
+        first, last = zip(*ends, strict=True)
+        holds = all(b < a for a, b in ends)
+        return holds, f"{min(first):.2f} or more before, {max(last):.2f} or less after"
+
+    return test
+
+
 def rises_first(name: str, factor: float) -> Test:
     """The peak of a series is at least ``factor`` times its last value, in the mean over seeds."""
 

@@ -9,6 +9,7 @@ from specrec_core.records import Record
 
 Test = Callable[[Mapping[str, Record]], tuple[bool, str]]
 ACCURACY, POPULAR = "ndcg@20", "share[4]@20"
+MOST_POPULAR = "share of the most popular 20%@20"
 
 
 def mean(record: Record, metric: str) -> float:
@@ -60,8 +61,8 @@ def better_front(others: Sequence[str], ours: Sequence[str]) -> Test:
         theirs = sum(under(label, ours) for label in rivals)
         lost = sum(under(label, rivals) for label in ours)
         return theirs == len(rivals) > 0 and not lost, (
-            f"{theirs} of {len(rivals)} rivals in range are dominated, and {lost} of its own "
-            f"{len(ours)} settings are dominated by rivals"
+            f"{theirs} of {len(rivals)} rivals in range are dominated, and {lost} of the "
+            f"{len(ours)} settings of ReSN are dominated by rivals"
         )
 
     return test

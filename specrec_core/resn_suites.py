@@ -13,6 +13,7 @@ from specrec_core.studies import Study
 
 TUNING_SEED = 100
 COMMON, EVEN, COAT, DOUBAN = "ml-1m", "ml-1m evened", "coat", "douban-movie"
+TRAINED = (COMMON, EVEN, COAT)
 SETS: dict[str, dict[str, Any]] = {
     COMMON: {},
     EVEN: {"test_split": "equal exposure"},
@@ -75,6 +76,8 @@ GRIDS: dict[str, list[dict[str, Any]]] = {
 CHOSEN: dict[str, dict[str, int]] = {  # position with the best validation NDCG@20; see the claims
     COMMON: dict.fromkeys(GRIDS, 0) | {"MSE, penalty tuned": 1, "PDA": 2},
     COAT: dict.fromkeys(GRIDS, 0) | {"MSE, penalty tuned": 2, "zero-sum": 2, "IPL": 2},
+    # Methods whose grid is complete.
+    DOUBAN: {"MSE, penalty tuned": 1, CODE: 2, "PD": 0, "IPL": 2},
 }
 STRONG = {CODE: {"strength": 0.2}, FORMULA: {"strength": 1e-2}}
 PROTOCOL = (
@@ -97,6 +100,7 @@ DIAL: dict[str, list[dict[str, Any]]] = {  # on the evened split, beside what va
     FORMULA: [{"strength": b} for b in (1e-4, 1e-3)],
 }
 README = {"strength": 0.01}
+OF_README = f"{DOUBAN} {CODE}, README"
 # Each difference between formula and code by itself. On Coat, where a batch holds all users, at
 # three strengths; on MovieLens-1M at the strongest, with three seeds.
 SIGMOID, CONSTANT = "sigmoid, direction free", "scores, direction constant"
@@ -178,15 +182,17 @@ def main_label(method: str, where: str) -> str:
 def resn_suite(profile: str, data: str) -> Suite:
     """Every method on three ways of testing, its grid, and ReSN at strengths it does not choose."""
     suite: dict[str, Experiment] = {}
-    for where in (COMMON, EVEN, COAT):
+    for where in (*TRAINED, DOUBAN):
         for method in methods_on(where):
             if method not in GRIDS:
                 suite[main_label(method, where)] = experiment(where, method)
                 continue
-            best = GRIDS[method][CHOSEN[grid_of(where)][method]]
-            suite[main_label(method, where)] = experiment(where, method, best)
+            if method in CHOSEN[grid_of(where)]:
+                best = GRIDS[method][CHOSEN[grid_of(where)][method]]
+                suite[main_label(method, where)] = experiment(where, method, best)
             if where in CHOSEN:
                 suite |= _grid(where, method)
+    for where in TRAINED:
         for method, change in STRONG.items():
             suite[f"{where} {method}, strong"] = experiment(where, method, change)
     for method, points in DIAL.items():
@@ -205,10 +211,8 @@ def resn_suite(profile: str, data: str) -> Suite:
             for strength in strengths[1:]:
                 label = ablation_label(EVEN, method, strength)
                 suite[label] = experiment(EVEN).with_(**settings, strength=strength)
-    for method in methods_on(DOUBAN):
-        if method in GRIDS:
-            suite |= _grid(DOUBAN, method)
-    for where in (DOUBAN, "gowalla", "yelp2018"):
+    suite[OF_README] = experiment(DOUBAN, CODE, README)
+    for where in ("gowalla", "yelp2018"):
         suite[f"{where} MSE"] = experiment(where)
         suite[f"{where} {CODE}"] = experiment(where, CODE, README)
     for model, settings in ON_GRAPHS.items():
@@ -240,12 +244,16 @@ def _studies(profile: str, data: str) -> Suite:
         )  # fmt: skip
     for name, values in VARIED.items():
         for value in values:
-            model = DRAWN | {name: value}
+            model = DRAWN | ({} if value == DRAWN.get(name, 0) else {name: value})
             if name == "n_users":
                 model["n_items"] = int(value) * 3 // 4
             suite[drawn_label(name, value)] = Study.of(
                 "study_popularity.planted_quotient", seeds=(0,) if quick else (0, 1, 2), **model
             )
+    suite[SPARSE_GROUP] = Study.of(
+        "study_popularity.planted_quotient", seeds=(0,) if quick else (0, 1, 2),
+        **(DRAWN | {"mean_degree": 5.0, "group": 60}),
+    )  # fmt: skip
     fields = {**dataclasses.asdict(RESN_MF), **SETS[COMMON]}
     given = {name: fields[name] for name in PROTOCOL}
     for strength in PUSHED:
@@ -275,11 +283,13 @@ VARIED: dict[str, tuple[float, ...]] = {
     "mean_degree": (5.0, 10.0, 20.0, 50.0, 100.0),
     "assortativity": (0.1, 0.3, 0.5, 0.7, 0.9),
     "exponent": (1.8, 2.2, 3.0, 5.0),
+    "group": (0, 20, 40, 60, 80, 120, 160),  # so many users with all of so many items
 }
+SPARSE_GROUP = "drawn mean_degree=5 group=60"
 
 
 def drawn_label(name: str, value: float) -> str:
-    return "drawn" if value == DRAWN[name] else f"drawn {name}={value:g}"
+    return "drawn" if value == DRAWN.get(name, 0) else f"drawn {name}={value:g}"
 
 
 def lists_label(strength: float) -> str:
@@ -290,7 +300,6 @@ def time_label(n: int) -> str:
     return f"time of {n} users"
 
 
-TRAINED = (COMMON, EVEN, COAT)
 EVENED = (
     *(dial_label(CODE, point) for point in DIAL[CODE]),
     f"{EVEN} {CODE}, strong",

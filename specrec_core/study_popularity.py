@@ -55,15 +55,21 @@ def planted_quotient(
     mean_degree: float,
     exponent: float,
     assortativity: float,
+    group: int = 0,
 ) -> Measured:
     """The same, at rank 64, of interactions that `specrec_core.synthetic.dcbm` draws.
 
-    ``"second over first"`` is σ₂ / σ₁. The seed draws the interactions too.
+    The last ``group`` users have all of the last ``group`` items besides. ``"second over first"``
+    is σ₂ / σ₁. The seed draws the interactions too.
     """
     drawn = synthetic.dcbm(
         n_users, n_items, n_communities, mean_degree, exponent, assortativity, seed, 0.0, 0.0
     )
     y = matrix(drawn)
+    if group:
+        dense = y.toarray()
+        dense[-group:, -group:] = 1.0
+        y = sp.csr_array(dense)
     found = _seen(y, seed, (64,))
     first, second = found.spectrum["interactions"][:2]
     return Measured(found.metrics | {"second over first": second / first}, found.spectrum)

@@ -30,6 +30,10 @@ def test_every_method_has_the_same_budget():
             if method not in part.GRIDS:
                 continue
             tried = [suite[label] for label in part.tuning_labels(method, where)]
+            if method not in part.CHOSEN[where]:  # its grid has not been run to the end
+                assert where == part.DOUBAN
+                assert part.main_label(method, where) not in suite
+                continue
             final = suite[part.main_label(method, where)]
             assert {e.seeds for e in tried} == {(part.TUNING_SEED,)}
             assert part.TUNING_SEED not in final.seeds
