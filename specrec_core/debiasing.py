@@ -179,7 +179,7 @@ def interaction_spread(
 
 
 @dataclass(frozen=True)
-class Pairs:
+class Products:
     """Inner products of users with their items and negatives, and the lengths of all of them.
 
     ``positive (*, B)``, ``negative (*, B, N)``; lengths of users ``(*, B)``, items ``(*, B)`` and
@@ -191,27 +191,27 @@ class Pairs:
     lengths: tuple[Tensor, Tensor, Tensor]
 
     @classmethod
-    def of(cls, users: Tensor, items: Tensor, negatives: Tensor) -> Pairs:
+    def of(cls, users: Tensor, items: Tensor, negatives: Tensor) -> Products:
         """Of embeddings ``(*, B, d)``, ``(*, B, d)`` and ``(*, B, N, d)``."""
         lengths = [torch.linalg.vector_norm(x, dim=-1) for x in (users, items, negatives)]
         negative = (negatives @ users.unsqueeze(-1)).squeeze(-1)
         return cls((users * items).sum(-1), negative, (lengths[0], lengths[1], lengths[2]))
 
-    def beside(self, other: Pairs) -> Pairs:
+    def beside(self, other: Products) -> Products:
         """Those of ``[x, x']``: each embedding with the other one's next to it.
 
         Products add, and so do the squares of lengths; the long embeddings are never formed.
         """
         u, p, n = map(torch.hypot, self.lengths, other.lengths)
-        return Pairs(self.positive + other.positive, self.negative + other.negative, (u, p, n))
+        return Products(self.positive + other.positive, self.negative + other.negative, (u, p, n))
 
 
-def cosine_softmax(pairs: Pairs, temperature: float) -> Tensor:
+def cosine_softmax(products: Products, temperature: float) -> Tensor:
     """Sampled softmax of cosines over a temperature, ``(*,)``."""
-    u, p, n = pairs.lengths
+    u, p, n = products.lengths
     return losses.sampled_softmax(
-        pairs.positive / (u * p * temperature),
-        pairs.negative / (u.unsqueeze(-1) * n * temperature),
+        products.positive / (u * p * temperature),
+        products.negative / (u.unsqueeze(-1) * n * temperature),
     )
 
 
@@ -258,8 +258,8 @@ def invariant(
     """
     first, second, third = strengths
     users, items, negatives = popularity
-    liked, popular = Pairs.of(*preference), Pairs.of(*popularity)
-    mixed = Pairs.of(
+    liked, popular = Products.of(*preference), Products.of(*popularity)
+    mixed = Products.of(
         users[..., shuffled[0], :], items[..., shuffled[1], :], negatives[..., shuffled[1], :, :]
     )
     value = cosine_softmax(liked, temperature) + first * cosine_softmax(popular, temperature)

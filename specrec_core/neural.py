@@ -22,12 +22,12 @@ from torch.nn.utils.rnn import pad_sequence
 
 from specrec_core.interactions import CSR
 from specrec_core.models import MF, LightGCN, gather, generator
-from specrec_core.ranking import Pairs, check_candidates, entries, kept_only
+from specrec_core.ranking import Wanted, check_candidates, entries, kept_only
 
 CELLS_ON_CPU = 2**21  # numbers of the widest layer at a time, when all items are scored
 CELLS_ON_GPU = 2**27
 
-Against = Callable[[Tensor, Pairs | None], Tensor]
+Against = Callable[[Tensor, Wanted | None], Tensor]
 """``score(rows of users (R, b, ·), pairs) -> (R, b, n_items)``, −inf but for pairs if given."""
 
 
@@ -193,7 +193,7 @@ class NeuMF(Network):
         out, constant = self._parameters_of("out")
         on_product, on_last = out[:, : self.dim], out[:, self.dim :]
 
-        def score(rows: Tensor, pairs: Pairs | None) -> Tensor:
+        def score(rows: Tensor, pairs: Wanted | None) -> Tensor:
             p, p_mlp = rows.chunk(2, dim=-1)
             of_rows = p_mlp @ of_user.mT
             products = (p * on_product.mT) @ q.mT + constant.unsqueeze(-1)
@@ -272,7 +272,7 @@ class Multi(Network):
         out, constant = self.get_parameter("weight out"), self.get_parameter("bias out")
         transposed = [part.mT for part in items.chunk(self.sets, dim=-1)]
 
-        def score(rows: Tensor, pairs: Pairs | None) -> Tensor:
+        def score(rows: Tensor, pairs: Wanted | None) -> Tensor:
             total: Tensor | float = 0.0
             for m, part in enumerate(rows.chunk(self.sets, dim=-1)):
                 own = part.unsqueeze(2) * weight[:, m].unsqueeze(1)  # (R, b, width, d)

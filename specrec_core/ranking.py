@@ -21,7 +21,7 @@ from specrec_core.interactions import CSR
 Score = Callable[[Tensor], Tensor]
 """``score(user_ids (B,)) -> (R, B, n_items)``."""
 
-Pairs = Sequence[tuple[Tensor, Tensor]]
+Wanted = Sequence[tuple[Tensor, Tensor]]
 """For each replica, position of the user and item of the pairs that are wanted."""
 
 CHUNK_ON_CPU = 5 * 2**20  # scores at a time; a CPU is fastest while they stay in its cache
@@ -137,7 +137,7 @@ def check_candidates(candidates: Sequence[CSR], replicas: int) -> None:
         )
 
 
-def kept_only(scores: Tensor, pairs: Pairs) -> Tensor:
+def kept_only(scores: Tensor, pairs: Wanted) -> Tensor:
     """−inf in place of all scores ``(R, B, n)`` but those of the pairs of each replica."""
     kept = torch.full_like(scores, -torch.inf)
     for r, (row, item) in enumerate(pairs):
