@@ -6,11 +6,13 @@ from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 
 import numpy as np
+from numpy.typing import NDArray
 
 from specrec_core.claims import mean_interval, show
 from specrec_core.records import Record
 
 Test = Callable[[Mapping[str, Record]], tuple[bool, str]]
+Floats = NDArray[np.float64]
 
 
 def below(low: str, high: str, metric: str) -> Test:
@@ -115,6 +117,65 @@ def loses_in_order(metric: str, groups: Sequence[Sequence[tuple[str, str]]]) -> 
         shown = [f"{a.partition(' ')[0]}: {x:.1%}" for g, own in zip(groups, lost, strict=True)
                  for (a, _), x in zip(g, own, strict=True)]  # fmt: skip
         return holds, "lost by " + ", ".join(shown)
+
+    return test
+
+
+def reach(*records: Record) -> int:
+    """The last epoch at which every run of some records was judged on validation."""
+    return min(epochs[-1] for record in records for epochs in record.history["epoch"])
+
+
+def on_validation(record: Record, epoch: int) -> Floats:
+    """What each seed had on validation after that epoch, ``(R,)``."""
+    found = zip(record.history["epoch"], record.history[_series(record)], strict=True)
+    return np.array([values[epochs.index(epoch)] for epochs, values in found])
+
+
+def taken_late(clean: Record, noisy: Record, after: int, of: int | None = None) -> Floats:
+    """The share of what the clean run has on validation that the noisy one lacks, ``(R,)``.
+
+    Of the noisy run after that many epochs; of the clean one after as many, or after ``of``.
+    """
+    before = on_validation(clean, after if of is None else of)
+    return np.asarray(1 - on_validation(noisy, after) / before)
+
+
+def past_best(record: Record, times: float | None = None) -> Floats:
+    """The share of its best on validation that a run has lost at its end, ``(R,)``; or at
+    ``times`` the best epoch."""
+    lost = []
+    for values in record.history[_series(record)]:
+        best = int(np.argmax(values))
+        late = len(values) - 1 if times is None else round(best * times)
+        if late >= len(values):
+            raise ValueError(f"a run ended after {len(values) - 1} epochs: expected {late}")
+        lost.append(1 - values[late] / values[best])
+    return np.array(lost)
+
+
+def _series(record: Record) -> str:
+    return f"validation {record.training.metric}"
+
+
+def takes_more_late(
+    more: Sequence[tuple[str, str]], less: Sequence[tuple[str, str]], shared: bool = False
+) -> Test:
+    """Noise takes more on validation from each pair (clean, noisy) of ``more`` than from any of
+    ``less``, the intervals apart: each at the last epoch that both of its records reach, or all at
+    the last one that all reach (``shared``)."""
+
+    def test(records: Mapping[str, Record]) -> tuple[bool, str]:
+        of_all = reach(*records.values())
+        lost, shown = {}, []
+        for pair in (*more, *less):
+            clean, noisy = (records[label] for label in pair)
+            epoch = of_all if shared else reach(clean, noisy)
+            lost[pair] = mean_interval([float(x) for x in taken_late(clean, noisy, epoch)])
+            mean, half = lost[pair]
+            shown.append(f"{pair[1]}: {mean:.1%} ± {half:.1%} at epoch {epoch}")
+        least = min(lost[pair][0] - lost[pair][1] for pair in more)
+        return least > max(lost[pair][0] + lost[pair][1] for pair in less), "; ".join(shown)
 
     return test
 

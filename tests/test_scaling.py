@@ -270,6 +270,34 @@ def test_claims_about_gains_go_seed_by_seed():
     assert not costs_more(four[0] | four[1] | four[2] | of["unsure"])[0]
 
 
+def courses(*values):
+    """A record with the courses of validation of its runs, from epoch 0 on."""
+    return SimpleNamespace(
+        training=SimpleNamespace(metric="m"),
+        history={"epoch": [list(range(len(v))) for v in values], "validation m": list(values)},
+    )
+
+
+def test_noise_is_judged_after_equal_epochs():
+    clean = courses([0.1, 0.4, 0.5, 0.5], [0.1, 0.4, 0.5])
+    noisy, less = (
+        courses([0.1, 0.4, 0.3], [0.1, 0.4, 0.31]),
+        courses([0.1, 0.45, 0.48, 0.1], [0.1, 0.45, 0.47]),
+    )
+    assert gain_claims.reach(clean, noisy) == 2
+    np.testing.assert_allclose(gain_claims.taken_late(clean, noisy, 2), [0.4, 0.38])
+    np.testing.assert_allclose(gain_claims.taken_late(clean, noisy, 1, of=2), [0.2, 0.2])
+    np.testing.assert_allclose(gain_claims.past_best(noisy), [0.25, 0.225])
+    np.testing.assert_allclose(gain_claims.past_best(noisy, 2), [0.25, 0.225])
+    with pytest.raises(ValueError, match="ended after 2"):
+        gain_claims.past_best(noisy, 3)
+    records = {"a": clean, "b": noisy, "c": clean, "d": less}
+    for shared in (False, True):
+        takes = gain_claims.takes_more_late([("a", "b")], [("c", "d")], shared)
+        assert takes(records)[0] and not takes({**records, "b": less, "d": noisy})[0]
+        assert not takes({**records, "d": noisy})[0]
+
+
 @pytest.mark.parametrize("chapter", list(part5_scaling.CHAPTERS))
 def test_suites_and_claims_fit_together(chapter):
     entry = part5_scaling.CHAPTERS[chapter]
