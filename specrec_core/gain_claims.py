@@ -64,15 +64,16 @@ def no_gain(metric: str, least: float) -> Test:
     return test
 
 
-def raises(metric: str) -> Test:
-    """The second record lies above the first: seed by seed, the 95 % interval of the difference
-    lies above 0. For runs that share what a seed draws."""
+def raises(metric: str, share: float = 0.0) -> Test:
+    """The second record lies above the first, by more than that share of it: seed by seed, the 95 %
+    interval of the difference lies above 0. For runs that share what a seed draws."""
 
     def test(records: Mapping[str, Record]) -> tuple[bool, str]:
         before, after = (record.metrics[metric] for record in records.values())
         mean, half = _difference(before, after)
+        least, most = _difference([(1 + share) * x for x in before], after)
         shown = f"{show(before, 4)} and {show(after, 4)}; {mean:+.4f} ± {half:.4f} in a seed"
-        return mean > half, shown
+        return least > most, shown
 
     return test
 

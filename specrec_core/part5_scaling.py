@@ -66,6 +66,11 @@ def _noisy(model: str, noise: float) -> tuple[str, ...]:
     return tuple(noise_label(model, noise, width) for width in WIDTHS)
 
 
+def _pairs(noise: float, models: tuple[str, ...], width: int) -> list[tuple[str, str]]:
+    """The labels without and with noise."""
+    return [(noise_label(m, 0.0, width), noise_label(m, noise, width)) for m in models]
+
+
 CHAPTERS = {
     "12_double_peak": Chapter(
         title="Is a wider embedding a better one?",
@@ -200,6 +205,8 @@ CHAPTERS = {
                     [noise_label("bpr", noise, 2).rpartition(" d=")[0] for noise in NOISE],
                     [noise_label("bpr-drop", noise, 2).rpartition(" d=")[0] for noise in NOISE],
                 ),
+                first=tuple(x for n in NOISE for x in _noisy("bpr", n)),
+                early=ask.has_second_peaks(METRIC),
                 source=SUMMARY,
                 note="the rule by which the paper drops is not known to us",
             ),
@@ -241,10 +248,9 @@ CHAPTERS = {
                 "than from LightGCN and SGL at 512 dimensions, each at the last epoch that all of "
                 "its runs reach, intervals apart",
                 tuple(noise_label(m, p, 512) for m in PANELS for p in (0.0, 0.3)),
-                compare.takes_more_late(*(
-                    [(noise_label(m, 0.0, 512), noise_label(m, 0.3, 512)) for m in group]
-                    for group in (("bpr", "neumf"), ("lightgcn", "sgl"))
-                )),
+                compare.takes_more_late(
+                    _pairs(0.3, ("bpr", "neumf"), 512), _pairs(0.3, ("lightgcn", "sgl"), 512)
+                ),
                 source="this book, after a look at the runs",
                 note="the same epoch with and without noise, no early stop",
             ),
@@ -254,10 +260,9 @@ CHAPTERS = {
                     "validation at 512 dimensions than at 32, at the last epoch that all of these "
                     "runs reach, intervals apart",
                     tuple(noise_label("bpr", p, w) for w in (32, 512) for p in (0.0, noise)),
-                    compare.takes_more_late(*(
-                        [(noise_label("bpr", 0.0, w), noise_label("bpr", noise, w))]
-                        for w in (512, 32)
-                    ), shared=True),
+                    compare.takes_more_late(
+                        _pairs(noise, ("bpr",), 512), _pairs(noise, ("bpr",), 32), shared=True
+                    ),
                     source="this book, after a look at the runs",
                     note="the same epoch with and without noise, no early stop",
                 )

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from specrec_core import shapes
-from specrec_core.claims import Claim, Verdict, show
+from specrec_core.claims import DEVIATES, Claim, Verdict, show
 from specrec_core.records import Experiment, Record
 from specrec_core.shapes import Shape
 
@@ -21,10 +21,22 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Planned(Claim):
-    """A claim about experiments that the chapter's suite may not have yet: `not run yet` then."""
+    """A claim about experiments that the chapter's suite may not have yet: `not run yet` then.
+
+    Once the records of ``first`` are there, the claim fails by them alone if ``early`` does.
+    """
+
+    first: tuple[str, ...] = ()
+    early: Test | None = None
 
     def verdict(self, records: Mapping[str, Record | None]) -> Verdict:
-        return super().verdict({label: records.get(label) for label in self.needs})
+        found = {label: records.get(label) for label in self.needs}
+        if self.early is not None and any(record is None for record in found.values()):
+            shown = Claim(self.statement, self.first, self.early, self.source, self.note)
+            decided = shown.verdict({label: found[label] for label in self.first})
+            if decided.verdict == DEVIATES:
+                return decided
+        return super().verdict(found)
 
 
 def study_curve(record: Record, name: str) -> tuple[list[float], Floats]:
@@ -124,6 +136,17 @@ def loses_second_peaks(metric: str, plain: Sequence[str], changed: Sequence[str]
         ]
         holds = bool(peaked) and all(len(after.peaks) < 2 for _, after in peaked)
         return holds, "; ".join(f"{name}: {words(s)}" for name, s in found.items())
+
+    return test
+
+
+def has_second_peaks(metric: str) -> Test:
+    """Some curve has two peaks or more."""
+
+    def test(records: Mapping[str, Record]) -> tuple[bool, str]:
+        found = _trained_shapes(records, metric)
+        shown = "; ".join(f"{name}: {words(s)}" for name, s in found.items())
+        return any(len(s.peaks) >= 2 for s in found.values()), shown
 
     return test
 

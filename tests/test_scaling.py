@@ -8,6 +8,7 @@ import torch
 
 from specrec_core import (
     catalogue,
+    collapse_claims,
     datasets,
     gain_claims,
     part5_scaling,
@@ -17,7 +18,7 @@ from specrec_core import (
     study_collapse,
     study_scaling,
 )
-from specrec_core.claims import NOT_RUN
+from specrec_core.claims import DEVIATES, NOT_RUN
 from specrec_core.interactions import generator
 from specrec_core.records import Experiment
 from specrec_core.spectra import effective_rank, information_abundance
@@ -221,6 +222,14 @@ def test_claims_about_noise_look_at_each_curve():
     assert loses(both | one)[0] and not loses(both | two)[0]
     nothing = clean | sweep("single peak", "bpr noise=0.3") | sweep("flat", "drop noise=0") | one
     assert not loses(nothing)[0]  # no second peak that could be lost
+    planned = scaling_claims.Planned(
+        "", tuple(nothing), loses, first=tuple(clean), early=scaling_claims.has_second_peaks(
+            scaling_suites.METRIC
+        ),
+    )  # fmt: skip
+    assert planned.verdict(dict.fromkeys(nothing) | clean).verdict == DEVIATES
+    peaked = dict.fromkeys(nothing) | sweep("double peak", "bpr noise=0")
+    assert planned.verdict(peaked).verdict == NOT_RUN
     few = scaling_claims.fewer_than_two_peaks(scaling_suites.METRIC)
     assert few(clean)[0] and not few(noisy)[0]
 
@@ -243,6 +252,9 @@ def test_claims_about_gains_go_seed_by_seed():
     low, high = one("a", 0.1, 0.3, 0.2), one("b", 0.101, 0.301, 0.201)
     assert no_gain(low | high)[0], "what a seed shares with itself is no spread"
     assert raises(low | high)[0] and not raises(high | low)[0] and not raises(same | unsure)[0]
+    higher = one("c", 0.108, 0.318, 0.213)
+    assert gain_claims.raises(metric, 0.05)(low | higher)[0]
+    assert raises(low | higher)[0] and not gain_claims.raises(metric, 0.1)(low | higher)[0]
     along = gain_claims.gains_along(metric, "a", 0.1)
     assert along(one("a", 0.4) | one("b", 0.45) | one("c", 0.3))[0]
     assert not along(one("a", 0.4) | one("b", 0.43))[0]
@@ -268,6 +280,26 @@ def test_claims_about_gains_go_seed_by_seed():
     assert costs_more(four[0] | four[1] | four[2] | of["more lost"])[0]
     assert not costs_more(four[0] | of["more lost"] | four[2] | of["some lost"])[0]
     assert not costs_more(four[0] | four[1] | four[2] | of["unsure"])[0]
+
+
+def projections(scale, tables):
+    """A record whose two seeds have partners that leave the more, the larger ``scale``."""
+    maps = [[list(np.outer(tables, scale + 0.01 * k))] for k in range(2)]
+    history = {"projected abundance": maps, "abundance": [list(tables)] * 2}
+    return SimpleNamespace(history=history)
+
+
+def test_claims_about_partners():
+    tables = np.array([2.0, 4.0, 3.0])
+    with_it, against = projections(np.array([1.0, 3, 2]), tables), projections(-tables + 6, tables)
+    np.testing.assert_allclose(collapse_claims.partner_share(with_it)[0], [0.5, 1.5, 1])
+    np.testing.assert_allclose(collapse_claims.along_partners(with_it), [1, 1])
+    np.testing.assert_allclose(collapse_claims.along_partners(against), [-1, -1])
+    assert collapse_claims.grows_with_the_partner({"a": with_it})[0]
+    assert not collapse_claims.grows_with_the_partner({"a": against})[0]
+    more = projections(np.array([2.0, 6, 4]), tables)
+    assert collapse_claims.raises_projected({"a": with_it, "b": more})[0]
+    assert not collapse_claims.raises_projected({"a": more, "b": with_it})[0]
 
 
 def courses(*values):
