@@ -20,7 +20,7 @@ FLOORS = [  # from the top to the bottom; nothing imports from its own line or a
     ["directspec_suites", "popularity_suites", "resn_suites", "scaling_suites"],
     ["catalogue"],
     ["popularity_claims", "proof_claims", "resn_claims", "result_claims", "scaling_claims",
-     "gain_claims"],
+     "gain_claims", "collapse_claims"],
     ["spike_claims", "use_claims"],
     ["reported"],
     ["claims", "baselines"],
