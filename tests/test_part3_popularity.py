@@ -20,6 +20,7 @@ from specrec_core import (
     popularity_claims,
     popularity_suites,
     powerlaws,
+    resn_suites,
     study_popularity,
     study_speed,
 )
@@ -411,7 +412,37 @@ def test_the_time_of_a_norm_is_measured_each_way():
     found = study_speed.spectral_norm(
         dataset="planted", seed=0, progress=False, users=60, items=40, dim=4, whole=True
     ).metrics
-    assert len(found) == 5 and all(0 < seconds < 5 for seconds in found.values())
+    seen = found.pop("one power step over sigma1")
+    assert len(found) == 6 and all(0 < seconds < 5 for seconds in found.values())
+    draw = torch.Generator().manual_seed(0)
+    z = torch.randn(60, 4, generator=draw) @ torch.randn(40, 4, generator=draw).T
+    r = z.sum(0)
+    expected = torch.linalg.vector_norm(z @ r) / torch.linalg.vector_norm(r)
+    assert seen == pytest.approx((expected / torch.linalg.matrix_norm(z, 2)).item(), rel=1e-4)
+
+
+def test_the_way_by_gram_matrices_is_exact_with_its_gradient():
+    draw = torch.Generator().manual_seed(1)
+    tables = [
+        torch.randn(n, 4, generator=draw, dtype=torch.float64, requires_grad=True) for n in (30, 20)
+    ]
+    value = study_speed._by_gram(*tables)
+    exact = torch.linalg.svdvals(tables[0] @ tables[1].mT)[0].square()
+    assert value.item() == pytest.approx(exact.item(), rel=1e-12)
+    for a, b in zip(
+        torch.autograd.grad(value, tables), torch.autograd.grad(exact, tables), strict=True
+    ):
+        torch.testing.assert_close(a, b, rtol=1e-8, atol=1e-8)
+
+
+def test_a_dense_group_hides_the_leading_value_from_one_step():
+    given = {"dataset": "drawn", "seed": 0, "progress": False, **resn_suites.DRAWN}
+    given |= {"n_users": 400, "n_items": 300, "mean_degree": 5.0}
+    plain, some, most = (
+        study_popularity.planted_quotient(**given, group=size).metrics for size in (0, 30, 150)
+    )
+    assert some["steps=1"] < 0.9 < min(plain["steps=1"], most["steps=1"])
+    assert plain == study_popularity.planted_quotient(**given).metrics
 
 
 def test_descent_studies_report_what_happened():
@@ -496,6 +527,9 @@ def test_claims_of_trained_models_can_fail():
     rises = popularity_claims.rises_first("s", 2.0)
     for series, holds in (([0.1, 0.9, 0.4], True), ([0.1, 0.9, 0.5], False)):
         assert rises({"a b": Fake(history={"s": [series]})})[0] is holds
+    lower = popularity_claims.ends_lower("s")
+    for series, holds in (([1.0, 1.2, 0.4], True), ([1.0, 0.4, 1.0], False)):
+        assert lower({"x": Fake(history={"s": [[1.0, 0.5], series]})})[0] is holds
     for cosine, holds in ((0.5, True), (0.7, False)):
         record = Fake({"cos(q1, r) of scores": [0.2, cosine], "cos(e, r) of scores": [0.6, 0.6]})
         assert popularity_claims.no_closer_than_constant({"x": record})[0] is holds
