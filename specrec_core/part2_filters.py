@@ -141,6 +141,45 @@ def fuller_than_alignment(loss: str) -> Callable[[Mapping[str, Record]], tuple[b
     return test
 
 
+def lowest_between(loss: str) -> Callable[[Mapping[str, Record]], tuple[bool, str]]:
+    """At its lowest epoch, too, the loss is above alignment at its lowest, and below nearly all."""
+
+    def test(records: Mapping[str, Record]) -> tuple[bool, str]:
+        low = {
+            (label, side): [min(s) for s in records[label].history[f"effective rank of {side}"]]
+            for label in (ALIGNMENT, loss)
+            for side in ("users", "items")
+        }
+        full = FULL * records[loss].training.dim
+        holds = all(
+            max(low[ALIGNMENT, side]) < min(low[loss, side]) and max(low[loss, side]) < full
+            for side in ("users", "items")
+        )
+        return holds, ", ".join(f"{x}, {side} {show(v, 1)}" for (x, side), v in low.items())
+
+    return test
+
+
+def one_stands_out(first: str, second: str) -> Callable[[Mapping[str, Record]], tuple[bool, str]]:
+    """At every setting of its grid the first loss has the larger σ₁/σ₂ of items, and scores of a
+    lower effective rank, than the second at any."""
+
+    def test(records: Mapping[str, Record]) -> tuple[bool, str]:
+        ratios, ranks = {}, {}
+        for loss in (first, second):
+            grid = [records[label] for label in loss_labels(loss)]
+            ratios[loss] = [s[0] / s[1] for r in grid for s in r.spectrum["items"]]
+            ranks[loss] = [x for r in grid for x in r.metrics["effective rank of scores"]]
+        holds = min(ratios[first]) > max(ratios[second]) and max(ranks[first]) < min(ranks[second])
+        return holds, ", ".join(
+            f"{loss}: σ₁/σ₂ {min(ratios[loss]):.2f} to {max(ratios[loss]):.2f}, scores "
+            f"{min(ranks[loss]):.1f} to {max(ranks[loss]):.1f}"
+            for loss in (first, second)
+        )
+
+    return test
+
+
 @dataclasses.dataclass(frozen=True)
 class AtTheEnd(Comparison):
     """A `Comparison` of what a series has come to at the last epoch, not at the best one."""
@@ -212,6 +251,26 @@ CHAPTERS = {
                     note=f"nearly all: {FULL:.0%} of d; each at its best epoch on validation",
                 )
                 for loss in LOSSES
+            ),
+            *(
+                Claim(
+                    f"{loss}: at its lowest during training more directions than alignment at its "
+                    "own, and fewer than nearly all",
+                    (ALIGNMENT, loss),
+                    lowest_between(loss),
+                    source="this book",
+                    note="posed after looking at the runs; alignment is lowest at its last epoch",
+                )
+                for loss in LOSSES
+            ),
+            Claim(
+                "Cross-entropy, c = 1, has a first direction of the items that stands out more "
+                "than BPR's, and scores of fewer directions",
+                tuple(x for loss in ("cross-entropy, c = 1", "BPR") for x in loss_labels(loss)),
+                one_stands_out("cross-entropy, c = 1", "BPR"),
+                source="this book",
+                note="posed after looking at the runs; at every setting of the grids against "
+                "every setting, one seed each",
             ),
             *(chosen_on_validation(loss, loss_labels(loss), BEST[loss]) for loss in LOSSES),
         ),

@@ -113,3 +113,28 @@ def test_between_alignment_and_a_full_table(rank, holds):
 
     test = part2_filters.fuller_than_alignment("loss")
     assert test({"alignment": both(30), "loss": both(rank)})[0] is holds
+
+
+@pytest.mark.parametrize("lowest, holds", [(50, True), (20, False), (62, False)])
+def test_the_lowest_epochs_are_compared_and_not_the_best(lowest, holds):
+    def both(*series: float) -> Record:
+        e = experiment().with_(dim=64)
+        history = {f"effective rank of {side}": [list(series)] for side in ("users", "items")}
+        return dataclasses.replace(record(e), history=history)
+
+    test = part2_filters.lowest_between("loss")
+    records = {"alignment": both(64, 54, 30), "loss": both(64, lowest, 63)}
+    assert test(records)[0] is holds
+
+
+@pytest.mark.parametrize("ratio, rank, holds", [(3, 36, True), (1.1, 36, False), (3, 57, False)])
+def test_one_direction_stands_out_at_every_setting(ratio, rank, holds):
+    def one(ratio: float, rank: float) -> Record:
+        found = {"spectrum": {"items": [[ratio, 1.0, 0.9]]}}
+        return dataclasses.replace(made("effective rank of scores", rank), **found)
+
+    records = {label: one(1.2, 56) for label in part2_filters.loss_labels("BPR")}
+    others = part2_filters.loss_labels("squared error, c = 1")
+    records |= {label: one(3.1, 35) for label in others[1:]} | {others[0]: one(ratio, rank)}
+    test = part2_filters.one_stands_out("squared error, c = 1", "BPR")
+    assert test(records)[0] is holds
