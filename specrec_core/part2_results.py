@@ -48,6 +48,14 @@ CHAPTERS = {
                 )
                 for label in ("official MF", "MF DirectSpec", "MF DirectSpec+")
             ),
+            Claim(
+                "MF BPR keeps the effective rank of both tables near d throughout",
+                ("MF BPR",),
+                result_claims.stays_full,
+                source="this book",
+                note="posed after looking at the runs, as the counterpart of the lines above: at "
+                "its best epoch BPR is as full as they are",
+            ),
             *(
                 Claim(
                     f"Alignment leaves fewest directions of {side}, BPR more, DirectSpec+ most",
