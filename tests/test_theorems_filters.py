@@ -694,6 +694,15 @@ def test_which_shrinkage_balances(theorem_cases: Cases):
     check()
 
 
+@pytest.mark.parametrize("level, holds", [(0.4, True), (0.5, True), (0.55, False)])
+def test_the_abundance_of_two_values_holds_to_one_half(level: float, holds: bool):
+    """With two values, not of any length: beyond the third at which `thm-shrinkage` ends."""
+    t = np.linspace(1e-3, 1 - 1e-3, 999)
+    before, after = 1 + t, (t - level * t**3) / (1 - level)  # s = 1
+    abundance = 1 + np.minimum(after, 1 / after)
+    assert (abundance >= before * (1 - 1e-12)).all() == holds
+
+
 @pytest.mark.theorem("thm-ssl-curves")
 def test_curves_of_self_supervised_losses(theorem_cases: Cases):
     def off(h):
