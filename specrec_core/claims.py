@@ -19,6 +19,7 @@ REPORTED = Path(__file__).resolve().parents[1] / "book" / "reported"
 PROVENANCES = ("primary", "official-code", "digitised", "secondary", "reference", "not-found")
 
 REPRODUCED = "reproduced"
+LATER = "; asked after a look at the runs"  # after the source of a claim
 DEVIATES = "deviates"
 NOT_REPORTED = "not reported"
 NOT_RUN = "not run yet"
