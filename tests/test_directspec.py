@@ -122,7 +122,7 @@ def test_the_lowest_epochs_are_compared_and_not_the_best(lowest, holds):
         history = {f"effective rank of {side}": [list(series)] for side in ("users", "items")}
         return dataclasses.replace(record(e), history=history)
 
-    test = part2_filters.lowest_between("loss")
+    test = part2_filters.fuller_than_alignment("loss", lowest=True)
     records = {"alignment": both(64, 54, 30), "loss": both(64, lowest, 63)}
     assert test(records)[0] is holds
 
