@@ -16,6 +16,8 @@ that is free in its axes.
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -208,8 +210,12 @@ def provenance(figure: Figure, text: str) -> None:
     figure.supxlabel(text, x=0.99, ha="right", fontsize=8, color=INK)
 
 
-def table(frame: Any) -> Any:
-    """A pandas frame as an HTML table in the book's style, without its index, for a notebook."""
+def table(frame: Any, keys: Sequence[str] = (), after: Sequence[str] = ()) -> Any:
+    """A pandas frame as an HTML table in the book's style, without its index, for a notebook.
+
+    A frame too wide for the page is cut after the columns named in ``after`` into tables one below
+    the other, each of which begins with the columns ``keys``.
+    """
     from IPython.display import HTML
 
     def show(value: Any) -> Any:
@@ -218,7 +224,18 @@ def table(frame: Any) -> Any:
         # A number stays on one line with its error bar.
         return value.replace(" ± ", "\u00a0±\u00a0") if isinstance(value, str) else value
 
-    return HTML(frame.map(show).to_html(index=False, border=0, classes="specrec-table"))
+    names = list(frame.columns)
+    if names and (unknown := {*keys, *after} - {*names}):
+        raise ValueError(f"no column {sorted(unknown)} in {names}")
+    rest = [name for name in names if name not in keys]
+    cuts = [0, *(k + 1 for k, name in enumerate(rest) if name in after), len(rest)]
+    blocks = [[*(keys if names else ()), *rest[a:b]] for a, b in pairwise(cuts)]
+    shown = frame.map(show)
+    return HTML(
+        "\n".join(
+            shown[block].to_html(index=False, border=0, classes="specrec-table") for block in blocks
+        )
+    )
 
 
 def _apart(heights: list[float], step: float) -> NDArray[np.float64]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import itertools
+import re
 from collections.abc import Iterator
 
 import matplotlib
@@ -180,6 +181,20 @@ def test_table_has_thousands_separators_and_no_index() -> None:
     html = figures.table(frame).data
     assert "<td>29,858</td>" in html and "<td>0.5</td>" in html and "<td>True</td>" in html
     assert "a&lt;b" in html and "<th>0</th>" not in html
+
+
+def test_a_wide_table_is_cut_and_keeps_its_keys() -> None:
+    pytest.importorskip("IPython")
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame([["one", 2, 3, 4, 5]], columns=["run", "a", "b", "c", "d"])
+    html = figures.table(frame, keys=["run"], after=["a", "c"]).data
+    heads = [re.findall("<th>(.*?)</th>", part) for part in html.split("<table")[1:]]
+    assert heads == [["run", "a"], ["run", "b", "c"], ["run", "d"]]
+    cells = [re.findall("<td>(.*?)</td>", part) for part in html.split("<table")[1:]]
+    assert cells == [["one", "2"], ["one", "3", "4"], ["one", "5"]]
+    with pytest.raises(ValueError, match=r"no column \['e'\] in \['run', 'a'"):
+        figures.table(frame, after=["e"])
+    figures.table(pandas.DataFrame([]), keys=["run"], after=["a"])  # nothing run yet
 
 
 def test_bad_arguments(ax: Axes) -> None:
