@@ -37,6 +37,25 @@ def test_every_method_has_a_grid_of_four_and_the_choice_is_of_it(suite, dataset)
         assert all(e.batch_size == base.batch_size for e in points)
 
 
+def test_on_a_graph_the_grids_are_as_large_and_all_methods_have_the_same_layers(suite):
+    for method in suites.METHODS:
+        points = [suite[label] for label in suites.tuning_labels(method, "LightGCN")]
+        assert len({str(e) for e in points}) == 4
+        assert suite[f"LightGCN {method}"] == points[suites.GRAPH_CHOSEN[method]].with_(
+            seeds=suites.SEEDS
+        )
+        assert {(e.model, e.layers, e.propagation) for e in points} == {("lightgcn", 3, "mean")}
+
+
+def test_half_the_rate_has_as_many_times_the_epochs(suite):
+    main, tuned = suite[suites.HALVED_MAIN], suite["MF BPR"]
+    assert tuned.learning_rate == 2 * main.learning_rate and main.epochs == 2 * tuned.epochs
+    assert main.patience == 2 * tuned.patience
+    assert main == tuned.with_(
+        learning_rate=main.learning_rate, epochs=main.epochs, patience=main.patience
+    )
+
+
 def test_one_thing_is_changed_at_a_time(suite):
     for name, values in suites.SENSITIVITY.items():
         chosen = suite[suites.sensitivity_label(name, values[0])]
