@@ -77,7 +77,7 @@ CHOSEN: dict[str, dict[str, int]] = {  # position with the best validation NDCG@
     COMMON: dict.fromkeys(GRIDS, 0) | {"MSE, penalty tuned": 1, "PDA": 2},
     COAT: dict.fromkeys(GRIDS, 0) | {"MSE, penalty tuned": 2, "zero-sum": 2, "IPL": 2},
     # Methods whose grid is complete.
-    DOUBAN: {"MSE, penalty tuned": 1, CODE: 2, "PD": 0, "IPL": 2},
+    DOUBAN: {"MSE, penalty tuned": 1, CODE: 2, "MACR": 0, "PD": 0, "PDA": 2, "IPL": 2},
 }
 STRONG = {CODE: {"strength": 0.2}, FORMULA: {"strength": 1e-2}}
 PROTOCOL = (
