@@ -91,7 +91,8 @@ def elbow_is_accurate(records: Mapping[str, Record]) -> tuple[bool, str]:
             curves = [record.history[f"validation {power}"][seed] for power in (COSINE, DOT)]
             worst.append(min(curve[at] / max(curve) for curve in curves))
         kept[name] = sum(worst) / len(worst)
-    return min(kept.values()) >= CLOSE, f"share of the best reached: {_listed(kept)}"
+    said = f"share of the best reached by the worse of the two: {_listed(kept)}"
+    return min(kept.values()) >= CLOSE, said
 
 
 def high_norms_are_stable(records: Mapping[str, Record]) -> tuple[bool, str]:
