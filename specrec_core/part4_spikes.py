@@ -173,6 +173,8 @@ CHAPTERS = {
                 EVERY,
                 below_chance,
                 source="our expectation",
+                note="where a cloud needs half of the points at f = 32, half is taken for 64 and "
+                "128; elsewhere it is measured",
             ),
             Claim(
                 "The upper triangle without its mirror image has more peaks in most cells",

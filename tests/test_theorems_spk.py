@@ -116,6 +116,14 @@ def test_the_upper_bound_is_reached_where_no_two_rows_are_near() -> None:
         assert len(walk(table, 0.9, 0.5)) == n // 2 + 1
 
 
+def test_copies_in_another_order_may_change_the_walk_where_norms_are_equal() -> None:
+    """Why part (d) asks for distinct norms, or for first copies in the order of the rows."""
+    table = np.array([[3.0, 6, 6], [4, 4, 7], [4, 7, 4]])  # all of norm 9
+    assert len(walk(table, 0.9, 0.8)) == 1
+    assert len(walk(table[[0, 1, 2, 0, 1, 2]], 0.9, 0.8)) == 1
+    assert len(walk(table[[1, 2, 0, 0, 1, 2]], 0.9, 0.8)) == 2
+
+
 def wheel(m: int) -> np.ndarray:
     """Hub e_0, and m rows at 20° from it: their cosine is 0.94 with the hub, 0.88 with another."""
     a = np.deg2rad(20)
