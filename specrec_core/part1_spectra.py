@@ -180,7 +180,8 @@ CHAPTERS = {
             ),
             *(
                 Claim(
-                    f"The wider the item table, the smaller the share of it in use, by {name}",
+                    "The wider the item table, the smaller the share of its untrained count that "
+                    f"it keeps, by {name}",
                     WIDTHS,
                     emptier_when_wider(count),
                     source="our expectation before the runs",
