@@ -174,7 +174,7 @@ CHAPTERS = {
                 below_chance,
                 source="our expectation",
                 note="where a cloud needs half of the points at f = 32, half is taken for 64 and "
-                "128; elsewhere it is measured",
+                "128; elsewhere it is measured, which was added after a look at the runs",
             ),
             Claim(
                 "The upper triangle without its mirror image has more peaks in most cells",

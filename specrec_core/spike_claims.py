@@ -140,10 +140,12 @@ def below_chance(records: Mapping[str, Record]) -> tuple[bool, str]:
 
 def _cloud(record: Record, f: int) -> float:
     """Spk@f in per cent of Gaussian clouds of the size and spectrum of a record, over seeds."""
+    import numpy as np
+
     from specrec_core.spikes import random_spk
 
     n = round(_mean(record, "items"))
-    spectra = record.spectrum["graph"]
+    spectra = np.array(record.spectrum["graph"])  # seeds, directions
     shares = [random_spk(n, f, spectrum=s[:f], seed=seed) for seed, s in enumerate(spectra)]
     return 100 * mean_interval(shares)[0]
 
