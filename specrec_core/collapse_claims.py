@@ -25,12 +25,14 @@ def of_tables(record: Record) -> Floats:
 
 
 def partner_share(record: Record) -> Floats:
-    """What a partner j leaves of a table's abundance, beside the other partners: ``(R, N)``.
+    """What a partner j leaves of another table's abundance, beside other partners: ``(R, N)``.
 
-    Each row of the map over its mean, then the mean of each column.
+    Each row of the map, without its diagonal, over its mean; then the mean of each column.
     """
-    found = projected(record)
-    return np.asarray((found / found.mean(2, keepdims=True)).mean(1))
+    found = projected(record).copy()
+    alone = np.arange(found.shape[1])
+    found[:, alone, alone] = np.nan
+    return np.asarray(np.nanmean(found / np.nanmean(found, 2, keepdims=True), 1))
 
 
 def along_partners(record: Record) -> Floats:

@@ -170,7 +170,7 @@ class Debiasing:
             return lambda ids: debiasing.macr_scores(plain(ids), items, users[:, ids], reference)
         if self.name == "pda":
             values = self.values
-            return lambda ids: debiasing.popularity_scores(plain(ids), values, 1.0)
+            return lambda ids: debiasing.popularity_scores(plain(ids), values)
         return plain  # ELU is increasing: PD ranks as the plain scores do
 
     def _levels(self, side: int) -> Tensor:

@@ -2,7 +2,8 @@
 
 Scores come as ``positive (*, B)`` and ``negative (*, B, N)``, as in `specrec_core.losses`; all
 losses reduce over the batch only and give ``(*,)``. Strengths are numbers or tensors ``(*,)``.
-The definitions are those of the authors' public codes, but for `weighted`.
+The definitions are those of the authors' public codes, but for `weighted`, and for `macr` where a
+positive has several negatives.
 
 - `zero_sum` keeps the scores of a pair near zero sum [rhee2022countering];
 - `macr`, `macr_scores` take out the direct effects of item and user [wei2021macr];
@@ -112,13 +113,15 @@ def deconfounded_bpr(
     return losses.bpr((F.elu(positive) + 1) * of_positive, (F.elu(negative) + 1) * of_negative)
 
 
-def popularity_scores(scores: Tensor, popularity: Tensor | None, exponent: float = 0.0) -> Tensor:
-    """ELU(s) + 1 (PD), or (ELU(s) + 1) · m̃^γ where a popularity is given (PDA) [zhang2021causal].
+def popularity_scores(scores: Tensor, factors: Tensor | None) -> Tensor:
+    """ELU(s) + 1 (PD), or (ELU(s) + 1) · m̃^γ where these ``factors`` are given (PDA).
 
-    Shapes: ``scores (*, B, m)``, ``popularity (m,)`` → ``(*, B, m)``.
+    m̃ may be a `smoothed_popularity` or a `predicted_popularity` [zhang2021causal].
+
+    Shapes: ``scores (*, B, m)``, ``factors (m,)`` → ``(*, B, m)``.
     """
     positive = F.elu(scores) + 1
-    return positive if popularity is None else positive * popularity.to(scores) ** exponent
+    return positive if factors is None else positive * factors.to(scores)
 
 
 def propensities(counts: Tensor, power: float = 0.5, least: float = 0.0) -> Tensor:

@@ -159,7 +159,8 @@ GRAPH_METHODS: dict[str, Experiment] = {
 }
 GRAPH_LINEAR = [{"learning_rate": r, "l2": p} for r in (4e-3, 1e-2) for p in (1e-4, 1e-3)]
 GRAPH_GRIDS = GRIDS | {"BPR": GRAPH_LINEAR, "BCE": GRAPH_LINEAR}
-GRAPH_CHOSEN = CHOSEN | {"BPR": 0, "BCE": 0}  # until its grid has been run: the choice on MF
+# Of methods whose grid on LightGCN has not been run: the choice on MF.
+GRAPH_CHOSEN = CHOSEN | {"BPR": 0, "BCE": 0}
 
 # MF on two larger data sets. Yelp as the paper has it cannot be had (its training file is in no
 # copy): yelp2018, another sample, takes its place, under the settings that the README has for Yelp.

@@ -27,12 +27,13 @@ def below(low: str, high: str, metric: str) -> Test:
 
 
 def gains(metric: str, least: float) -> Test:
-    """The mean of a metric is larger in the second record than in the first, by ``least``."""
+    """The second record exceeds the first by ``least``, at the lower end of the 95 % interval of
+    the difference, seed by seed."""
 
     def test(records: Mapping[str, Record]) -> tuple[bool, str]:
         before, after = (record.metrics[metric] for record in records.values())
-        gain = mean_interval(after)[0] - mean_interval(before)[0]
-        return gain >= least, f"{show(before, 4)} and {show(after, 4)}"
+        mean, half = _difference(before, after)
+        return mean - half >= least, _shown(before, after) + _unsure(mean, half, least)
 
     return test
 
@@ -57,9 +58,7 @@ def no_gain(metric: str, least: float) -> Test:
     def test(records: Mapping[str, Record]) -> tuple[bool, str]:
         before, after = (record.metrics[metric] for record in records.values())
         mean, half = _difference(before, after)
-        shown = f"{show(before, 4)} and {show(after, 4)}; at most {mean + half:.4f} more"
-        unsure = ", which cannot be told from that" if mean < least <= mean + half else ""
-        return mean + half < least, shown + unsure
+        return mean + half < least, _shown(before, after) + _unsure(mean, half, least)
 
     return test
 
@@ -70,12 +69,19 @@ def raises(metric: str, share: float = 0.0) -> Test:
 
     def test(records: Mapping[str, Record]) -> tuple[bool, str]:
         before, after = (record.metrics[metric] for record in records.values())
-        mean, half = _difference(before, after)
         least, most = _difference([(1 + share) * x for x in before], after)
-        shown = f"{show(before, 4)} and {show(after, 4)}; {mean:+.4f} ± {half:.4f} in a seed"
-        return least > most, shown
+        return least > most, _shown(before, after)
 
     return test
+
+
+def _shown(before: Sequence[float], after: Sequence[float]) -> str:
+    mean, half = _difference(before, after)
+    return f"{show(before, 4)} and {show(after, 4)}; {mean:+.4f} ± {half:.4f} in a seed"
+
+
+def _unsure(mean: float, half: float, limit: float) -> str:
+    return f", which cannot be told from {limit:g}" if abs(mean - limit) <= half else ""
 
 
 def _difference(before: Sequence[float], after: Sequence[float]) -> tuple[float, float]:

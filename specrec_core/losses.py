@@ -1,8 +1,8 @@
 """Training losses: plain functions of scores or vectors.
 
 Scores come as ``positive (*, B)`` and ``negative (*, B, N)``; vectors as ``(*, B, d)``. Each loss
-averages over the batch (and its negatives) only and returns ``(*,)``, so a leading replica
-dimension stays apart.
+averages over the batch only (of its negatives some take the mean, some the sum) and returns
+``(*,)``, so a leading replica dimension stays apart.
 """
 
 from __future__ import annotations

@@ -72,7 +72,10 @@ def ends(
 
 
 def keeps_falling(records: Mapping[str, Record]) -> tuple[bool, str]:
-    """Users lose at least five times as much in the last half as without a penalty, by seed."""
+    """Users lose two directions in the last half, and five times as many as without a penalty.
+
+    By seed.
+    """
     lost = {}
     for label, record in records.items():
         series = record.history["effective rank of users"]

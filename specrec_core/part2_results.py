@@ -33,7 +33,7 @@ CHAPTERS = {
                     ("official MF", "recall[truncated]@10", "truncated recall@10", 4),
                     ("official MF", "recall@20", "recall@20", 4),
                     ("official MF", "ndcg[eleven]@10", "NDCG@10 with eleven positions", 4),
-                    ("official MF", "recall[eleven]@10", "recall@10 with eleven positions", 4),
+                    ("official MF", "recall[eleven]@10", "truncated recall@10, 11 positions", 4),
                     ("official MF, adaptive", "ndcg@10", "NDCG@10", 4),
                 )
             ),
@@ -74,11 +74,12 @@ CHAPTERS = {
                     result_claims.gains(label, "MF BPR, all of train", 0.526),
                     source=result_claims.SECOND_HAND,
                     note="reproduced from nine tenths of it on; data set and tuning of the "
-                    "paper's figure are not known; all of train, last epoch",
+                    f"paper's figure are not known; all of train, epoch {epochs}, where its file "
+                    "stops",
                 )
-                for variant, label in (
-                    ("single τ", "official MF"),
-                    ("adaptive", "official MF, adaptive"),
+                for variant, label, epochs in (
+                    ("single τ", "official MF", 300),
+                    ("adaptive", "official MF, adaptive", 50),
                 )
             ),
             *(
@@ -110,12 +111,22 @@ CHAPTERS = {
                 for variant, method in VARIANTS.items()
             ),
             Claim(
-                "DirectSpec+ needs fewer epochs than BPR",
-                ("MF DirectSpec+", "MF BPR"),
-                result_claims.needs_fewer_epochs("MF DirectSpec+", "MF BPR"),
-                source=result_claims.SECOND_HAND,
-                note=f"to {result_claims.NEARLY:.0%} of its own best validation NDCG@10; an epoch "
-                "has four times as many steps, with batches of 256 against 1024",
+                "DirectSpec+ on MF, single τ, brings up to 42.4 % of NDCG@10 over a tuned LightGCN",
+                ("MF DirectSpec+", "LightGCN BPR"),
+                result_claims.gains("MF DirectSpec+", "LightGCN BPR", 0.424),
+                source=result_claims.SECOND_HAND + LATER,
+                note="the same sentence read in another way: which encoder it means is not known",
+            ),
+            *(
+                Claim(
+                    f"DirectSpec+ needs fewer epochs than BPR: {encoder}",
+                    (f"{encoder} DirectSpec+", f"{encoder} BPR"),
+                    result_claims.needs_fewer_epochs(f"{encoder} DirectSpec+", f"{encoder} BPR"),
+                    source=result_claims.SECOND_HAND + LATER * (encoder != "MF"),
+                    note=f"to {result_claims.NEARLY:.0%} of its own best validation NDCG@10; an "
+                    f"epoch has {steps} as many steps",
+                )
+                for encoder, steps in (("MF", "four times"), ("LightGCN", "twice"))
             ),
             *(
                 Claim(

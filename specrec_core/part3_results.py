@@ -18,6 +18,7 @@ from specrec_core.resn_suites import (
     EVENED,
     FORMULA,
     FRONT,
+    ON_COAT,
     RESHAPED,
     SIZES,
     STRONG,
@@ -33,7 +34,8 @@ from specrec_core.resn_suites import (
 from specrec_core.result_claims import chosen_on_validation
 
 ASKED = (*TRAINED, DOUBAN)
-PAIRS = tuple((main_label(CODE, where), main_label("MSE", where)) for where in ASKED)
+PAIRS = tuple((main_label(CODE, where), main_label("MSE", where)) for where in (*ASKED, *ON_COAT))
+PENALISED = {CODE: "MSE", FORMULA: "MSE", f"{FORMULA}, BPR": "BPR"}  # and the plain model of each
 STRONGER = tuple((f"{where} {CODE}, strong", main_label("MSE", where)) for where in TRAINED)
 LIN = "Lin et al. 2025"
 UNVERIFIED = f"{LIN}, as an unverified summary has it"
@@ -102,13 +104,16 @@ CHAPTERS = {
             ),
             *(
                 Claim(
-                    f"ReSN (code) {what}: {where}",
-                    pair,
+                    f"{method} {what}: {where}",
+                    (pair := (main_label(method, where), main_label(plain, where))),
                     test(pair),
-                    source=f"{LIN}, abstract: {source}",
+                    source=f"{LIN}, abstract: {source}"
+                    + LATER * (method != CODE or where in ON_COAT),
                     note="intervals apart, at the strength chosen on validation",
                 )
-                for where, pair in zip(ASKED, PAIRS, strict=True)
+                for method, plain in PENALISED.items()
+                for where in (*ASKED, *ON_COAT)
+                if method in methods_on(where)
                 for what, source, test in EFFECTS
             ),
             *(

@@ -43,7 +43,7 @@ POPULAR: dict[str, dict[str, Any]] = {
     "douban-movie": {"dataset": "douban-movie", "version": VERSIONS["douban-movie"]},
 }
 LOSSES = {"squared error": "mse_sigmoid", "cross-entropy": "bce_sigmoid", "BPR": "bpr"}
-MEMORY = dict.fromkeys(LOSSES, ("ml-1m", "coat")) | {"squared error": tuple(POPULAR)}
+MEMORY = dict.fromkeys(LOSSES, tuple(POPULAR)) | {"cross-entropy": ("ml-1m", "coat")}
 GROWING = {  # dimensions and seeds
     "ml-1m": ((4, 16, 64, 256, 512), (0, 1, 2)),
     "coat": ((4, 8, 16, 32, 64, 128, 256, 512), (0, 1, 2, 3, 4)),

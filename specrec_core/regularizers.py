@@ -98,8 +98,7 @@ def directspec_plus(
 def shrink(rows: Tensor, scale: Strength, *, variant: str = "official") -> Tensor:
     """Each row h at the norm ``scale · ‖h‖²`` (``official``), or at ``scale`` itself (``unit``).
 
-    The official code multiplies by the norm that it means to divide by, so that the gradient
-    carries one more factor of the norm [peng2024balancing].
+    The official code multiplies each row by its own norm [peng2024balancing].
 
     Shapes: ``rows (*, B, d)`` → ``(*, B, d)``.
     """

@@ -41,10 +41,11 @@ def up_to(pairs: Sequence[tuple[str, str]], metric: str, reported: float) -> Tes
 
 
 def better_front(others: Sequence[str], ours: Sequence[str]) -> Test:
-    """Where both reach, ours dominate every other point, and none of ours is dominated.
+    """Where both reach, ours dominate every other point, and no other point dominates ours.
 
     A point dominates another with at least its accuracy and at most its popular share, in means
-    over seeds. Others count whose popular share lies in the range of ours.
+    over seeds. To be dominated, those others are asked whose popular share lies in the range of
+    ours.
     """
 
     def test(records: Mapping[str, Record]) -> tuple[bool, str]:
@@ -59,7 +60,7 @@ def better_front(others: Sequence[str], ours: Sequence[str]) -> Test:
         low, high = (pick(at[label][1] for label in ours) for pick in (min, max))
         rivals = [label for label in others if low <= at[label][1] <= high]
         theirs = sum(under(label, ours) for label in rivals)
-        lost = sum(under(label, rivals) for label in ours)
+        lost = sum(under(label, others) for label in ours)
         return theirs == len(rivals) > 0 and not lost, (
             f"{theirs} of {len(rivals)} rivals in range are dominated, and {lost} of the "
             f"{len(ours)} settings of ReSN are dominated by rivals"

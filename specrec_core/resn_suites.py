@@ -14,6 +14,20 @@ from specrec_core.studies import Study
 TUNING_SEED = 100
 COMMON, EVEN, COAT, DOUBAN = "ml-1m", "ml-1m evened", "coat", "douban-movie"
 TRAINED = (COMMON, EVEN, COAT)
+BACKBONES: dict[str, dict[str, Any]] = {
+    "LightGCN": {"model": "lightgcn", "layers": 3, "init": "normal"},
+    "XSimGCL": {  # the weight is that of its own authors; that of the paper is not known
+        "model": "xsimgcl",
+        "layers": 2,
+        "init": "normal",
+        "perturbation": 0.1,
+        "contrast_layer": 2,
+        "contrast_weight": 0.2,
+        "contrast_temperature": 0.2,
+        "variant": "official",
+    },
+}
+ON_COAT, ON_FILMS = (tuple(f"{where} {name}" for name in BACKBONES) for where in (COAT, COMMON))
 SETS: dict[str, dict[str, Any]] = {
     COMMON: {},
     EVEN: {"test_split": "equal exposure"},
@@ -21,7 +35,10 @@ SETS: dict[str, dict[str, Any]] = {
     DOUBAN: {"dataset": "douban-movie", "version": "dvgrl@2cdb4e0, official split"},
     "gowalla": {"dataset": "gowalla", "version": "lightgcn@947ca2b, official split"},
     "yelp2018": {"dataset": "yelp2018", "version": "bsl@89e0267, official split"},
+    **dict(zip(ON_FILMS, BACKBONES.values(), strict=True)),
+    **{where: {"dataset": "coat", **BACKBONES[where.split()[1]]} for where in ON_COAT},
 }
+UNTUNED = ("gowalla", "yelp2018", *ON_FILMS)  # at the strength of the official example
 CODE, FORMULA = "ReSN (code)", "ReSN (formula)"
 _CODE = {"regularizer": "spectral_norm", "spectral_variant": "official"}
 _FORMULA = {"regularizer": "spectral_norm"}
@@ -76,8 +93,9 @@ GRIDS: dict[str, list[dict[str, Any]]] = {
 CHOSEN: dict[str, dict[str, int]] = {  # position with the best validation NDCG@20; see the claims
     COMMON: dict.fromkeys(GRIDS, 0) | {"MSE, penalty tuned": 1, "PDA": 2},
     COAT: dict.fromkeys(GRIDS, 0) | {"MSE, penalty tuned": 2, "zero-sum": 2, "IPL": 2},
-    # Methods whose grid is complete.
-    DOUBAN: {"MSE, penalty tuned": 1, CODE: 2, "MACR": 0, "PD": 0, "PDA": 2, "IPL": 2},
+    **{where: {CODE: 2, FORMULA: 0} for where in ON_COAT},
+    DOUBAN: dict.fromkeys(GRIDS, 0)
+    | {"MSE, penalty tuned": 1, CODE: 2, FORMULA: 1, "PDA": 2, "IPL": 2},
 }
 STRONG = {CODE: {"strength": 0.2}, FORMULA: {"strength": 1e-2}}
 PROTOCOL = (
@@ -95,35 +113,26 @@ LEVELS = (1.0, 0.8, 0.6, 0.4, 0.3, 0.2, 0.15, 0.1)
 FACTORS = (0.0, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 4.0)
 SIZES = (1000, 2000, 4000, 10_000, 100_000, 1_000_000)  # users; items are half as many
 WHOLE = 4000  # users up to which all scores are decomposed: minutes on one core
-DIAL: dict[str, list[dict[str, Any]]] = {  # on the evened split, beside what validation chooses
-    CODE: [{"strength": b} for b in (0.01, 0.05)],
-    FORMULA: [{"strength": b} for b in (1e-4, 1e-3)],
+_DIAL = {CODE: [{"strength": b} for b in (0.01, 0.05)]}
+DIAL: dict[str, dict[str, list[dict[str, Any]]]] = {  # beside what validation chooses
+    COMMON: _DIAL,
+    EVEN: _DIAL | {FORMULA: [{"strength": b} for b in (1e-4, 1e-3)]},
 }
 README = {"strength": 0.01}
 OF_README = f"{DOUBAN} {CODE}, README"
 # Each difference between formula and code by itself. On Coat, where a batch holds all users, at
-# three strengths; on MovieLens-1M at the strongest, with three seeds.
+# three strengths; on MovieLens-1M at the strongest, with three seeds, and there too the users of a
+# batch, a third of all, whose squared norm is about a third.
 SIGMOID, CONSTANT = "sigmoid, direction free", "scores, direction constant"
+BATCH = "scores of a batch, direction free"
 ABLATION: dict[str, tuple[dict[str, Any], tuple[float, ...]]] = {
     CODE: (_CODE, (0.01, 0.05, 0.2)),
     SIGMOID: (_CODE | {"spectral_variant": "sigmoid"}, (0.01, 0.05, 0.2)),
     CONSTANT: (_FORMULA | {"detach_start": True}, (1e-4, 1e-3, 1e-2)),
     FORMULA: (_FORMULA, (1e-4, 1e-3, 1e-2)),
 }
+BATCHES = {BATCH: (_FORMULA | {"spectral_variant": "batch"}, (1e-2, 3e-2))}
 PUSHED = (0.0, 0.01, 0.05, 0.2)  # strengths of ReSN (code) whose lists are described
-ON_GRAPHS: dict[str, dict[str, Any]] = {
-    "LightGCN": {"model": "lightgcn", "layers": 3, "init": "normal"},
-    "XSimGCL": {  # the weight is that of its own authors; that of the paper is not known
-        "model": "xsimgcl",
-        "layers": 2,
-        "init": "normal",
-        "perturbation": 0.1,
-        "contrast_layer": 2,
-        "contrast_weight": 0.2,
-        "contrast_temperature": 0.2,
-        "variant": "official",
-    },
-}
 
 
 def setting(change: dict[str, Any]) -> str:
@@ -144,6 +153,11 @@ def grid_of(where: str) -> str:
 
 
 def methods_on(where: str) -> list[str]:
+    """The methods that are trained on a data set, or on a backbone there."""
+    if where in ON_COAT:
+        return ["MSE", CODE, FORMULA, "BPR"]
+    if where in UNTUNED:
+        return ["MSE", CODE]
     return [name for name in METHODS if where == COAT or name not in SLOW]
 
 
@@ -160,12 +174,12 @@ def _grid(where: str, method: str) -> dict[str, Experiment]:
     }
 
 
-def dial_label(method: str, point: dict[str, Any]) -> str:
-    """The label of a setting that is run on the evened split though validation does not choose it.
+def dial_label(where: str, method: str, point: dict[str, Any]) -> str:
+    """The label of a setting that is run though validation does not choose it.
 
     With several seeds, and for its shape alone: nothing is selected by it.
     """
-    return f"{EVEN} dial {method} {setting(point)}"
+    return f"{where} dial {method} {setting(point)}"
 
 
 def ablation_label(where: str, method: str, strength: float) -> str:
@@ -182,43 +196,39 @@ def main_label(method: str, where: str) -> str:
 def resn_suite(profile: str, data: str) -> Suite:
     """Every method on three ways of testing, its grid, and ReSN at strengths it does not choose."""
     suite: dict[str, Experiment] = {}
-    for where in (*TRAINED, DOUBAN):
+    for where in (*TRAINED, DOUBAN, *ON_COAT):
         for method in methods_on(where):
             if method not in GRIDS:
                 suite[main_label(method, where)] = experiment(where, method)
                 continue
-            if method in CHOSEN[grid_of(where)]:
-                best = GRIDS[method][CHOSEN[grid_of(where)][method]]
-                suite[main_label(method, where)] = experiment(where, method, best)
+            best = GRIDS[method][CHOSEN[grid_of(where)][method]]
+            suite[main_label(method, where)] = experiment(where, method, best)
             if where in CHOSEN:
                 suite |= _grid(where, method)
     for where in TRAINED:
         for method, change in STRONG.items():
             suite[f"{where} {method}, strong"] = experiment(where, method, change)
-    for method, points in DIAL.items():
-        for point in points:
-            suite[dial_label(method, point)] = experiment(EVEN, method, point)
+    for where, dials in DIAL.items():
+        for method, points in dials.items():
+            for point in points:
+                suite[dial_label(where, method, point)] = experiment(where, method, point)
     for method, (settings, strengths) in ABLATION.items():
         for strength in strengths:
             label = ablation_label(COAT, method, strength)
             suite.setdefault(label, experiment(COAT).with_(**settings, strength=strength))
-        if method in (SIGMOID, CONSTANT):
-            label = ablation_label(COMMON, method, strengths[-1])
-            suite[label] = experiment(COMMON).with_(
-                **settings, strength=strengths[-1], seeds=(0, 1, 2)
-            )
-        if method == CONSTANT:  # for its shape: nothing is selected by it
-            for strength in strengths[1:]:
-                label = ablation_label(EVEN, method, strength)
-                suite[label] = experiment(EVEN).with_(**settings, strength=strength)
+    on_films = {m: (ABLATION[m][0], ABLATION[m][1][-1:]) for m in (SIGMOID, CONSTANT)} | BATCHES
+    for method, (settings, strengths) in on_films.items():
+        for strength in strengths:
+            label = ablation_label(COMMON, method, strength)
+            suite[label] = experiment(COMMON).with_(**settings, strength=strength, seeds=(0, 1, 2))
+    settings, strengths = ABLATION[CONSTANT]
+    for strength in strengths[1:]:  # for its shape: nothing is selected by it
+        label = ablation_label(EVEN, CONSTANT, strength)
+        suite[label] = experiment(EVEN).with_(**settings, strength=strength)
     suite[OF_README] = experiment(DOUBAN, CODE, README)
-    for where in ("gowalla", "yelp2018"):
-        suite[f"{where} MSE"] = experiment(where)
-        suite[f"{where} {CODE}"] = experiment(where, CODE, README)
-    for model, settings in ON_GRAPHS.items():
-        on_graph = RESN_MF.with_(**settings)
-        suite[f"{COMMON} {model} MSE"] = on_graph
-        suite[f"{COMMON} {model} {CODE}"] = on_graph.with_(**_CODE, **README)
+    for where in UNTUNED:
+        suite[main_label("MSE", where)] = experiment(where)
+        suite[main_label(CODE, where)] = experiment(where, CODE, README)
     on_test = RESN_MF.with_(validation=0.0, epochs=121, patience=10, seeds=(0, 1, 2))
     suite["selected on test MSE"] = on_test
     suite[f"selected on test {CODE}"] = on_test.with_(**_CODE, **README)
@@ -301,7 +311,7 @@ def time_label(n: int) -> str:
 
 
 EVENED = (
-    *(dial_label(CODE, point) for point in DIAL[CODE]),
+    *(dial_label(EVEN, CODE, point) for point in DIAL[EVEN][CODE]),
     f"{EVEN} {CODE}, strong",
     main_label("MSE", EVEN),
 )

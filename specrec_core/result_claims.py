@@ -38,7 +38,7 @@ def stays_full(records: Mapping[str, Record]) -> tuple[bool, str]:
 
 
 def ordered(first: str, second: str, third: str, side: str) -> Test:
-    """In every seed the effective rank of a table rises from one method to the next."""
+    """Every seed of a method has a lower effective rank of a table than any seed of the next."""
 
     def test(records: Mapping[str, Record]) -> tuple[bool, str]:
         ranks = {m: records[m].metrics[f"effective rank of {side}"] for m in (first, second, third)}
@@ -59,7 +59,7 @@ def epochs_to_nearly(record: Record) -> list[int]:
 
 
 def needs_fewer_epochs(method: str, baseline: str) -> Test:
-    """In every seed the method is nearly at its best before the baseline is nearly at its own."""
+    """Each seed of the method is nearly at its best before any of the baseline is at its own."""
 
     def test(records: Mapping[str, Record]) -> tuple[bool, str]:
         epochs = {label: epochs_to_nearly(records[label]) for label in (method, baseline)}
@@ -91,8 +91,12 @@ def chosen_on_validation(title: str, labels: Sequence[str], chosen: int) -> Clai
         metric = records[labels[0]].training.metric
         scores = [records[label].metrics[f"validation {metric}"][0] for label in labels]
         best = max(range(len(scores)), key=scores.__getitem__)
-        shown = ", ".join(f"{score:.4f}" for score in scores)
-        return best == chosen, f"validation {metric.upper()} {shown}; the best is number {best + 1}"
+        digits = [f"{score:.4f}" for score in scores]
+        ties = [k + 1 for k in range(len(scores)) if k != best and digits[k] == digits[best]]
+        shown = f"{', '.join(digits)}; the best is number {best + 1}"
+        if ties:
+            shown += f", number {' and '.join(map(str, ties))} the same to four digits"
+        return best == chosen, f"validation {metric.upper()} {shown}"
 
     place = f"number {chosen + 1} of {len(labels)}"
     return Claim(

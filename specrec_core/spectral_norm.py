@@ -44,8 +44,9 @@ def spectral_norm_penalty(
         ``(*, n, d)`` and ``(*, m, d)``: all rows, or the users of a batch and all items.
     variant
         ``paper`` is the quotient above: no activation, a gradient through the direction too.
-        ``official`` is the code: a sigmoid, and a direction that is held constant; ``sigmoid`` is
-        between them: a sigmoid, and a gradient through the direction.
+        ``official`` is the code: a sigmoid, and a direction that is held constant. Between them
+        are ``sigmoid``: a sigmoid, and a gradient through the direction; and ``batch``, which in
+        training is the quotient of the users of a batch, and of the same tables that of ``paper``.
     power_steps
         How often Zᵀ was applied to get the direction; each step brings the value closer to ‖Z‖₂²
         and never lowers it.
@@ -70,7 +71,7 @@ def spectral_norm_penalty(
     one_of("variant", variant, SPECTRAL_VARIANTS)
     official = variant == "official"
     if activation is None:
-        activation = "none" if variant == "paper" else "sigmoid"
+        activation = "none" if variant in ("paper", "batch") else "sigmoid"
     detach = official if detach_start is None else detach_start
     one_of("activation", activation, ACTIVATIONS)
     whole("power_steps", power_steps, 1)

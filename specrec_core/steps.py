@@ -81,7 +81,8 @@ class Objective:
         if of_all_scores(spectral):
             assert scores is not None
             detach = spectral.detach_start or spectral.spectral_variant == "official"
-            penalty = penalty_of_scores(torch.sigmoid(scores), spectral.power_steps, detach)
+            active = scores if spectral.spectral_variant == "batch" else torch.sigmoid(scores)
+            penalty = penalty_of_scores(active, spectral.power_steps, detach)
             value = value + self._strong(penalty)
         return value
 

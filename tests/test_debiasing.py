@@ -99,7 +99,7 @@ def test_popularity_deconfounding(device):
     plain = elu(scores.cpu().numpy()) + 1
     close(debiasing.popularity_scores(scores, None), plain)
     close(
-        debiasing.popularity_scores(scores, predicted, 0.2), plain * predicted.cpu().numpy() ** 0.2
+        debiasing.popularity_scores(scores, predicted**0.2), plain * predicted.cpu().numpy() ** 0.2
     )
 
 

@@ -292,7 +292,9 @@ def projections(scale, tables):
 def test_claims_about_partners():
     tables = np.array([2.0, 4.0, 3.0])
     with_it, against = projections(np.array([1.0, 3, 2]), tables), projections(-tables + 6, tables)
-    np.testing.assert_allclose(collapse_claims.partner_share(with_it)[0], [0.5, 1.5, 1])
+    np.testing.assert_allclose(
+        collapse_claims.partner_share(with_it)[0], [7 / 12, 27 / 20, 16 / 15]
+    )
     np.testing.assert_allclose(collapse_claims.along_partners(with_it), [1, 1])
     np.testing.assert_allclose(collapse_claims.along_partners(against), [-1, -1])
     assert collapse_claims.grows_with_the_partner({"a": with_it})[0]

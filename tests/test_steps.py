@@ -26,7 +26,7 @@ SPECTRAL = {
     variant: dict(regularizer="spectral_norm", strength=0.01, spectral_variant=variant)
     for variant in SPECTRAL_VARIANTS
 }
-PAPER, SIGMOID, OFFICIAL = (SPECTRAL[name] for name in ("paper", "sigmoid", "official"))
+PAPER, BATCH, SIGMOID, OFFICIAL = (SPECTRAL[name] for name in SPECTRAL_VARIANTS)
 
 
 @pytest.fixture(scope="module")
@@ -150,8 +150,8 @@ def test_a_step_of_a_chunk_takes_the_loss_of_the_model_along(kind, data):
 
 @pytest.mark.parametrize(
     "balance",
-    [{}, PAPER, OFFICIAL, SIGMOID, {**PAPER, "detach_start": True}],
-    ids=["none", "paper", "official", "sigmoid", "constant direction"],
+    [{}, PAPER, BATCH, OFFICIAL, SIGMOID, {**PAPER, "detach_start": True}],
+    ids=["none", "paper", "batch", "official", "sigmoid", "constant direction"],
 )
 @pytest.mark.parametrize("kind", ["mf", "lightgcn"])
 def test_one_step_of_a_chunk_is_the_gradient_step(kind, balance, data):
@@ -176,13 +176,15 @@ def test_one_step_of_a_chunk_is_the_gradient_step(kind, balance, data):
 
 
 @pytest.mark.parametrize(
-    "balance", [{}, PAPER, OFFICIAL, SIGMOID], ids=["none", "paper", "official", "sigmoid"]
+    "balance",
+    [{}, PAPER, BATCH, OFFICIAL, SIGMOID],
+    ids=["none", "paper", "batch", "official", "sigmoid"],
 )
 @pytest.mark.parametrize("kind", ["mf", "lightgcn"])
 def test_adam_takes_the_same_gradients(kind, balance, data, device):
     """Three epochs of three chunks against a loop that calls ``backward`` and plain Adam.
 
-    The official penalty and that of sigmoids are of the users of a chunk, the paper's of all.
+    The paper's penalty is of all users, the others are of those of a chunk.
     """
     whole = replace(data, validation=data.validation * 0)
     trained, model = (make(kind, data, (4,), device) for _ in range(2))

@@ -98,7 +98,7 @@ def test_regularizers_of_their_own(name, loss, fixed, varied, data, device):
             {"regularizer": name, **fixed})  # fmt: skip
 
 
-@pytest.mark.parametrize("variant", ["paper", "official", "sigmoid"])
+@pytest.mark.parametrize("variant", ["paper", "batch", "official", "sigmoid"])
 def test_users_in_chunks(variant, data, device):
     settings = CHUNKS | dict(l2_on="whole")
     varied = {
