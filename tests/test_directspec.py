@@ -109,6 +109,15 @@ def test_every_choice_names_what_would_be_better():
     assert claim.verdict(records | {"z": None}).verdict == NOT_RUN
 
 
+def test_a_choice_says_where_it_is_a_tie():
+    scores = {"a": 0.12341, "b": 0.12343, "c": 0.1}
+    records = {label: made("validation ndcg@10", score) for label, score in scores.items()}
+    claim = result_claims.chosen_on_validation("here", list(scores), 1)
+    assert claim.test(records)[0] and "number 1 the same to four digits" in claim.test(records)[1]
+    apart = records | {"a": made("validation ndcg@10", 0.1235)}
+    assert not claim.test(apart)[0] and "the same" not in claim.test(apart)[1]
+
+
 def test_the_end_of_a_series_is_compared_and_not_its_best_epoch():
     one = made("effective rank of users", 60.0, 60.0)
     one = dataclasses.replace(

@@ -44,6 +44,16 @@ def test_the_evened_split_takes_the_settings_of_the_common_one():
         assert here == there.with_(test_split="equal exposure", seeds=here.seeds)
 
 
+def test_a_graph_changes_the_backbone_and_nothing_else():
+    suite = catalogue.suite(CHAPTER)
+    for where in part.ON_COAT:
+        backbone = part.BACKBONES[where.removeprefix(f"{part.COAT} ")]
+        for method in ("MSE", "BPR"):
+            flat = suite[part.main_label(method, part.COAT)]
+            assert suite[part.main_label(method, where)] == flat.with_(**backbone)
+            assert flat.model == "mf"
+
+
 def test_a_setting_has_a_label_of_its_own():
     labels = [x for m in part.GRIDS for x in part.tuning_labels(m, part.COAT)]
     assert len(set(labels)) == len(labels)
