@@ -21,6 +21,7 @@ PENALTIES = ("uniformity", "barlow_twins", "vicreg", "log_determinant", "spectra
 REGULARIZERS = ("none", *TRANSFORMS, *PENALTIES, "spectral_norm")
 SHRINKS = ("official", "unit")
 SPECTRAL_VARIANTS = ("paper", "batch", "sigmoid", "official")
+OF_SIGMOIDS = ("sigmoid", "official")  # variants of the norm after a sigmoid
 ACTIVATIONS = ("none", "sigmoid")
 L2_ON = ("tables", "rows", "whole", "norms")
 REDUCTIONS = ("mean", "sum")

@@ -50,6 +50,12 @@ def show(values: Sequence[float], digits: int = 4) -> str:
     return f"{mean:.{digits}f} ± {half:.{digits}f}"
 
 
+def show_difference(after: Sequence[float], before: Sequence[float], digits: int = 4) -> str:
+    """`show` of the differences seed by seed, with a minus sign: ``−0.0020 ± 0.0004``."""
+    differences = [b - a for a, b in zip(before, after, strict=True)]
+    return show(differences, digits).replace("-", "−")
+
+
 @dataclass(frozen=True)
 class Reported:
     """A number somebody else reported, and how we know it."""

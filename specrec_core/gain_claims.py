@@ -8,7 +8,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from specrec_core.claims import mean_interval, show
+from specrec_core.claims import mean_interval, show, show_difference
 from specrec_core.records import Record
 
 Test = Callable[[Mapping[str, Record]], tuple[bool, str]]
@@ -76,8 +76,7 @@ def raises(metric: str, share: float = 0.0) -> Test:
 
 
 def _shown(before: Sequence[float], after: Sequence[float]) -> str:
-    mean, half = _difference(before, after)
-    return f"{show(before, 4)} and {show(after, 4)}; {mean:+.4f} ± {half:.4f} in a seed"
+    return f"{show(before)} and {show(after)}; {show_difference(after, before)} more in a seed"
 
 
 def _unsure(mean: float, half: float, limit: float) -> str:

@@ -27,7 +27,6 @@ BACKBONES: dict[str, dict[str, Any]] = {
         "variant": "official",
     },
 }
-ON_COAT, ON_FILMS = (tuple(f"{where} {name}" for name in BACKBONES) for where in (COAT, COMMON))
 SETS: dict[str, dict[str, Any]] = {
     COMMON: {},
     EVEN: {"test_split": "equal exposure"},
@@ -35,8 +34,12 @@ SETS: dict[str, dict[str, Any]] = {
     DOUBAN: {"dataset": "douban-movie", "version": "dvgrl@2cdb4e0, official split"},
     "gowalla": {"dataset": "gowalla", "version": "lightgcn@947ca2b, official split"},
     "yelp2018": {"dataset": "yelp2018", "version": "bsl@89e0267, official split"},
-    **dict(zip(ON_FILMS, BACKBONES.values(), strict=True)),
-    **{where: {"dataset": "coat", **BACKBONES[where.split()[1]]} for where in ON_COAT},
+}
+ON_COAT, ON_FILMS = (tuple(f"{where} {name}" for name in BACKBONES) for where in (COAT, COMMON))
+SETS |= {
+    f"{where} {name}": SETS[where] | backbone
+    for where in (COAT, COMMON)
+    for name, backbone in BACKBONES.items()
 }
 UNTUNED = ("gowalla", "yelp2018", *ON_FILMS)  # at the strength of the official example
 CODE, FORMULA = "ReSN (code)", "ReSN (formula)"

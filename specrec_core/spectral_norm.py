@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from specrec_core import spectra
-from specrec_core.arguments import ACTIVATIONS, SPECTRAL_VARIANTS, one_of, whole
+from specrec_core.arguments import ACTIVATIONS, OF_SIGMOIDS, SPECTRAL_VARIANTS, one_of, whole
 from specrec_core.losses import unit
 
 BLOCK_ELEMENTS = 2**25  # scores of a block that exist at a time, where an activation needs them
@@ -71,7 +71,7 @@ def spectral_norm_penalty(
     one_of("variant", variant, SPECTRAL_VARIANTS)
     official = variant == "official"
     if activation is None:
-        activation = "none" if variant in ("paper", "batch") else "sigmoid"
+        activation = "sigmoid" if variant in OF_SIGMOIDS else "none"
     detach = official if detach_start is None else detach_start
     one_of("activation", activation, ACTIVATIONS)
     whole("power_steps", power_steps, 1)

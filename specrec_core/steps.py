@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from specrec_core import losses
-from specrec_core.arguments import of_all_scores
+from specrec_core.arguments import OF_SIGMOIDS, of_all_scores
 from specrec_core.corrections import Batch, Debiasing
 from specrec_core.models import MF, add_rows, clear_rows, gather, sparse_rows
 from specrec_core.regularizers import Regularizer
@@ -81,8 +81,9 @@ class Objective:
         if of_all_scores(spectral):
             assert scores is not None
             detach = spectral.detach_start or spectral.spectral_variant == "official"
-            active = scores if spectral.spectral_variant == "batch" else torch.sigmoid(scores)
-            penalty = penalty_of_scores(active, spectral.power_steps, detach)
+            if spectral.spectral_variant in OF_SIGMOIDS:
+                scores = torch.sigmoid(scores)
+            penalty = penalty_of_scores(scores, spectral.power_steps, detach)
             value = value + self._strong(penalty)
         return value
 

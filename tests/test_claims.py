@@ -72,3 +72,10 @@ def test_reported_numbers_come_from_one_row(tmp_path, monkeypatch):
         Reported.lookup("t", metric="map")
     with pytest.raises(ValueError, match="provenance is"):
         Reported(0.1, "x", "hearsay")
+
+
+def test_a_difference_is_shown_seed_by_seed_and_with_a_minus_sign():
+    before, after = [0.5, 0.7, 0.6], [0.4, 0.6, 0.5]
+    assert claims.show_difference(after, before, 2) == "−0.10 ± 0.00"
+    assert claims.show_difference(before, after, 2) == "0.10 ± 0.00"
+    assert claims.show_difference([0.2], [0.5], 1) == "−0.3 (one seed)"
