@@ -31,11 +31,14 @@ class CoOccurrence:
         column, order = torch.sort(column + owner.div(size, rounding_mode="floor") * self.columns)
         owner = owner[order]
         _, group, count = torch.unique_consecutive(column, return_inverse=True, return_counts=True)
-        first = count.cumsum(0) - count
-        entry, other = _runs(count[group])
-        partner = owner[first[group[entry]] + other] % size
-        related = (ids.unsqueeze(-1) == ids.unsqueeze(-2)).reshape(-1, size)
-        related[owner[entry], partner] = True
+        # Of each entry, as many pairs as its column has entries, and where those begin.
+        pairs, begin = count[group], (count.cumsum(0) - count)[group]
+        place = torch.repeat_interleave(begin - (pairs.cumsum(0) - pairs), pairs)
+        place += torch.arange(place.shape[0], device=place.device)
+        cell = torch.repeat_interleave(owner * size, pairs)
+        cell += (owner % size)[place]
+        related = (ids.unsqueeze(-1) == ids.unsqueeze(-2)).view(-1)
+        related[cell] = True
         return related.view(*ids.shape, size)
 
 

@@ -77,7 +77,7 @@ def directspec_plus(
     """
     _check_rows(rows, 1 if self_similarity else 2)
     similarity = rows @ rows.mT
-    logits = spread(temperature, rows) * similarity
+    factor = spread(temperature, rows)
     if (related is None) != (temperature_unrelated is None):
         raise ValueError(
             f"related is {'None' if related is None else 'given'} and temperature_unrelated is "
@@ -89,7 +89,13 @@ def directspec_plus(
                 f"related has shape {tuple(related.shape)} and dtype {related.dtype}: expected "
                 f"{tuple(similarity.shape)} of torch.bool"
             )
-        logits = torch.where(related, logits, spread(temperature_unrelated, rows) * similarity)
+        # `where` would take two plain numbers for single precision.
+        near, far = (
+            x if isinstance(x, Tensor) else rows.new_full((), x)
+            for x in (factor, spread(temperature_unrelated, rows))
+        )
+        factor = torch.where(related, near, far)
+    logits = factor * similarity
     if not self_similarity:
         logits = logits.masked_fill(_diagonal(rows), -math.inf)
     return rows - spread(strength, rows) * (torch.softmax(logits, -1) @ rows)
