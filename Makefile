@@ -1,4 +1,4 @@
-# make book · make test · make paper · make pdf · make bench · make clean · make help
+# make book · make pages · make test · make paper · make pdf · make bench · make clean · make help
 #
 # Needs git, make and Python 3.11 or 3.12; the rest is set up in .venv from requirements.txt.
 
@@ -25,6 +25,7 @@ SET_UP := $(VENV)/.set-up
 help: ## this list
 	@echo "make book   set up, fetch the data, execute what has changed, build the pages"
 	@echo "            PROFILE=quick|paper  DEVICE=cpu|cuda"
+	@echo "make pages  build the pages from what is published, executing nothing"
 	@echo "make test   everything that continuous integration checks"
 	@echo "make paper  run the records of the paper profile that are missing; may be killed any time"
 	@echo "            BUDGET=9m  ONLY='directspec …'  DEVICE=cuda  WORKERS=2 (else one for each core)"

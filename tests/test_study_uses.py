@@ -53,6 +53,9 @@ def test_row_sums_are_the_best_linear_reading(theorem_cases):
             np.testing.assert_allclose(read, fit, atol=1e-8 * np.abs(matrix).sum())
             rest = np.linalg.svd(matrix, compute_uv=False)[f]
             assert np.linalg.norm(read - degree) <= rest * np.sqrt(n) * (1 + 1e-9)
+            wider = truncated_svd(matrix, f + 1, method="arpack") if f + 1 < n else svd
+            missed = np.linalg.norm(wider.row_sums() - degree)
+            assert missed <= np.linalg.norm(read - degree) * (1 + 1e-9)
             # (b) from E alone, where no eigenvalue is negative
             psd = matrix @ matrix
             svd = truncated_svd(psd, f, method="arpack")
@@ -86,6 +89,11 @@ def test_the_members_of_a_ray_have_the_same_lists(theorem_cases):
         inside = [j for j in orders[0] if j in set(ray)]
         if power:
             assert (np.diff(norms[inside]) <= 1e-9).all()
+            cosine = table @ table[ray[0]] / (norms * norms[ray[0]])
+            for j in set(range(n)) - set(ray):
+                before = scores[ray[0], j] > scores[ray[0], ray]
+                long = cosine[j] > 0 and norms[j] > cosine[j] ** (-1 / power) * norms[ray]
+                assert (before == long).all()
         else:
             assert set(orders[0][: len(ray)]) == set(ray)
         theorem_cases.count()

@@ -172,6 +172,8 @@ def test_the_embedding_has_the_angles_of_the_rows(
     close(norms(table), norms(low))
     assert (norms(table) <= norms(matrix) * (1 + ROOM)).all()
     close(table[-1], 2.5 * table[0], scale=s[0])
+    # Rows that are not parallel are no more so in the embedding: as far off the line of the first.
+    close(*(norms(x - np.outer(x @ x[0], x[0]) / (x[0] @ x[0])) for x in (table, low)), scale=s[0])
     for exponent in (0.5, 2.0):
         close((u * s**exponent)[-1], 2.5 * (u * s**exponent)[0], scale=s[0] ** exponent)
     u, s, v = svd(matrix, min(n, m))
