@@ -160,7 +160,7 @@ GRAPH_METHODS: dict[str, Experiment] = {
 GRAPH_LINEAR = [{"learning_rate": r, "l2": p} for r in (4e-3, 1e-2) for p in (1e-4, 1e-3)]
 GRAPH_GRIDS = GRIDS | {"BPR": GRAPH_LINEAR, "BCE": GRAPH_LINEAR}
 # Positions in these grids, where they differ from those on MF.
-GRAPH_CHOSEN = CHOSEN | {"BPR": 0, "alignment": 0, "log-determinant": 3}
+GRAPH_CHOSEN = CHOSEN | {"BPR": 0, "alignment": 0, "DirectAU": 3, "log-determinant": 3}
 # The adaptive form as it was chosen there, but both temperatures at the smaller one.
 NO_GAP = "LightGCN DirectSpec+, no gap"
 

@@ -130,21 +130,25 @@ CHAPTERS = {
             ),
             *(
                 Claim(
-                    f"MF: {first} ranks better than {second}",
-                    (f"MF {first}", f"MF {second}"),
-                    result_claims.better(f"MF {first}", f"MF {second}"),
+                    f"{encoder}: {first} ranks better than {second}",
+                    (f"{encoder} {first}", f"{encoder} {second}"),
+                    result_claims.better(f"{encoder} {first}", f"{encoder} {second}"),
                     source=source,
                     note="; ".join(("NDCG@10, intervals apart", *more)),
                 )
-                for first, second, source, *more in (
+                for encoder, first, second, source, *more in (
                     (
+                        "MF",
                         "DirectSpec+",
                         "DirectSpec",
                         "Peng et al. 2024, abstract",
                         UNTUNED_RATE,
                     ),
-                    ("DirectSpec+ adaptive", "DirectSpec+", "the official code offers both"),
-                    ("DirectSpec+", "DirectAU", "a rival that balances through uniformity"),
+                    ("MF", "DirectSpec+ adaptive", "DirectSpec+", "the official code offers both"),
+                    ("MF", "DirectSpec+", "DirectAU", "a rival that balances through uniformity"),
+                    ("LightGCN", "DirectSpec+", "BPR", "this book" + LATER),
+                    ("LightGCN", "DirectSpec+ adaptive", "BPR", "this book" + LATER),
+                    ("LightGCN", "DirectSpec+ adaptive", "DirectSpec+", "this book" + LATER),
                 )
             ),
             *(
