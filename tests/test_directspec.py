@@ -70,6 +70,11 @@ def test_one_thing_is_changed_at_a_time(suite):
             assert getattr(chosen, name) == values[0]
 
 
+def test_without_a_gap_the_adaptive_form_is_that_of_one_temperature(suite):
+    adaptive, none = suite["LightGCN DirectSpec+ adaptive"], suite[suites.NO_GAP]
+    assert none == adaptive.with_(temperature_unrelated=None) != adaptive
+
+
 def test_official_settings_are_those_of_the_readme(suite):
     """Learning rate, α, τ, shrink, τ₀ and τ₁ of each data set; LightGCN has its own budget."""
     expected = {
