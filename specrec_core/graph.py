@@ -24,6 +24,7 @@ from specrec_core.interactions import CSR
 
 TOP_RULES = ("half-lists", "whole-lists")
 WORK = 2**23  # products of `ppmi` formed at a time: a few hundred MB of work space
+BLOCK = 128  # columns of a product on a CPU at a time: what is gathered stays in its caches
 
 
 @dataclass(frozen=True)
@@ -74,13 +75,19 @@ class NormalisedAdjacency:
         """(x + Âx + … + Â^L x) / (L + 1) for ``x (*, n, d)``, by Horner's rule."""
         if layers < 1:
             raise ValueError(f"layers is {layers}: expected at least 1")
+        return _MeanOfPowers.apply(x, self, layers)
+
+    def _powers(self, x: Tensor, layers: int) -> Tensor:
         # All replicas are columns of one product.
-        columns = x.movedim(-2, 0).reshape(x.shape[-2], -1)
-        y = columns
-        for _ in range(layers):
-            y = columns + self @ y
-        y = y / (layers + 1)
-        return y.view(x.shape[-2], *x.shape[:-2], x.shape[-1]).movedim(0, -2)
+        first = x.movedim(-2, 0).reshape(x.shape[-2], -1).contiguous()
+        rows, final = Rows(self.offsets, self.indices, self.values), torch.empty_like(first)
+        for block in blocks(first):
+            x0 = first[:, block].contiguous()
+            y = x0
+            for _ in range(layers):
+                y = rows.product(y).add_(x0)
+            torch.mul(y, 1 / (layers + 1), out=final[:, block])
+        return final.view(x.shape[-2], *x.shape[:-2], -1).movedim(0, -2)
 
     def sides(self, n_users: int) -> Sides:
         """The same for a graph of ``n_users`` users and of items, as its two halves."""
@@ -134,19 +141,44 @@ class Sides:
 
     def _powers(self, users: Tensor, items: Tensor, layers: int) -> tuple[Tensor, Tensor]:
         # All replicas are columns of one product.
-        first = [x.movedim(-2, 0).reshape(x.shape[-2], -1).contiguous() for x in (users, items)]
-        u, v = first
-        for _ in range(layers):
-            u, v = self.users.product(v).add_(first[0]), self.items.product(u).add_(first[1])
-        final = []
-        for side, like in ((u, users), (v, items)):
-            side = side.mul_(1 / (layers + 1)).view(like.shape[-2], *like.shape[:-2], -1)
-            final.append(side.movedim(0, -2).contiguous())
-        return final[0], final[1]
+        sides = users, items
+        first = [x.movedim(-2, 0).reshape(x.shape[-2], -1).contiguous() for x in sides]
+        final = [torch.empty_like(x) for x in first]
+        for block in blocks(first[0]):
+            u0, v0 = (x[:, block].contiguous() for x in first)
+            u, v = u0, v0
+            for _ in range(layers):
+                u, v = self.users.product(v).add_(u0), self.items.product(u).add_(v0)
+            for side, whole in zip((u, v), final, strict=True):
+                torch.mul(side, 1 / (layers + 1), out=whole[:, block])
+        u, v = (
+            side.view(x.shape[-2], *x.shape[:-2], -1).movedim(0, -2).contiguous()
+            for side, x in zip(final, sides, strict=True)
+        )
+        return u, v
+
+
+def blocks(x: Tensor) -> list[slice]:
+    """The columns of ``x (n, columns)`` to multiply at a time: on CUDA all of them."""
+    width = x.shape[1] if x.is_cuda else BLOCK
+    return [slice(start, start + width) for start in range(0, x.shape[1], max(width, 1))]
+
+
+class _MeanOfPowers(torch.autograd.Function):
+    """The mean of powers of a symmetric operator is its own transpose."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, adjacency: NormalisedAdjacency, layers: int) -> Tensor:
+        ctx.adjacency, ctx.layers = adjacency, layers
+        return adjacency._powers(x, layers)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
+        return ctx.adjacency._powers(gradients[0], ctx.layers), None, None
 
 
 class _Powers(torch.autograd.Function):
-    """The mean of powers of a symmetric operator is its own transpose."""
+    """The same by its two halves."""
 
     @staticmethod
     def forward(

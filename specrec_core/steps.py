@@ -236,10 +236,8 @@ class RowSteps:
             parameter.grad = gradient.contiguous()
         if of_rows and not own_rows:
             # of the tables, and not of what became of them
-            for side, i in ids:
-                table = (model.users, model.items)[side]
-                shrunk = self._shrink(gather(table.detach(), i), rows[0].shape[-2])
-                add_rows(table.grad, i, shrunk)
+            for side, table in enumerate((model.users, model.items)):
+                self._shrink_whole(table, [i for of, i in ids if of == side], rows[0].shape[-2])
         elif self.penalised and self.l2_on == "whole":
             add_whole(model, self.l2)
         touched = [[i for of, i in ids if of == side] for side in (0, 1)]
@@ -262,6 +260,25 @@ class RowSteps:
             return rows * spread(self.l2 / batch, rows)
         norms = torch.linalg.vector_norm(rows.flatten(1), dim=-1).clamp_min(1e-30)
         return rows * spread(spread(self.l2 / batch, norms) / norms, rows)
+
+    def _shrink_whole(self, table: Tensor, ids: Sequence[Tensor], batch: int) -> None:
+        """As `_shrink`, for the rows ``ids`` of a table that has a gradient for all of its rows.
+
+        A row counts as often as it is in the batch, so that none need be gathered.
+        """
+        assert table.grad is not None
+        weights = torch.zeros_like(table[..., 0])
+        lengths = None
+        if self.l2_on == "norms":
+            lengths = torch.linalg.vector_norm(table.detach(), dim=-1)
+        for i in (i.flatten(1) for i in ids):
+            times = torch.zeros_like(weights)
+            times.scatter_add_(1, i, times.new_ones(()).expand_as(i))
+            if lengths is not None:  # of the norm of all rows of the batch
+                norm = torch.linalg.vector_norm(times.sqrt() * lengths, dim=-1, keepdim=True)
+                times /= norm.clamp_min(1e-30)
+            weights += times * spread(self.l2 / batch, times)
+        table.grad.addcmul_(table.detach(), weights.unsqueeze(-1))
 
     def _add_tables(self, final: Sequence[Tensor], gradients: Sequence[Tensor]) -> Tensor | None:
         """Add the gradient of penalties of whole tables; their value, or None."""

@@ -5,7 +5,7 @@ import pytest
 import scipy.sparse as sp
 import torch
 
-from specrec_core.graph import NormalisedAdjacency
+from specrec_core.graph import BLOCK, NormalisedAdjacency
 from specrec_core.interactions import CSR
 from specrec_core.models import MF, LightGCN
 
@@ -34,10 +34,11 @@ def test_adjacency_is_the_normalised_one(device):
     torch.testing.assert_close(operator @ identity, expected)
 
 
-def test_mean_of_powers_matches_the_sum_of_powers(device):
+@pytest.mark.parametrize("columns", [3, BLOCK + 3])  # of two replicas: one block or three
+def test_mean_of_powers_matches_the_sum_of_powers(columns, device):
     train = made(device=device)
     a = torch.tensor(dense_adjacency(train), device=device)
-    x = torch.randn(2, a.shape[0], 3, dtype=torch.float64, device=device)
+    x = torch.randn(2, a.shape[0], columns, dtype=torch.float64, device=device)
     got = NormalisedAdjacency.of(train, torch.float64).mean_of_powers(x, 3)
     torch.testing.assert_close(got, (x + a @ x + a @ a @ x + a @ a @ a @ x) / 4)
 
@@ -48,10 +49,11 @@ def test_propagation_gradient():
     assert torch.autograd.gradcheck(lambda y: operator.mean_of_powers(y, 2), (x,))
 
 
-def test_two_halves_are_the_whole(device):
+@pytest.mark.parametrize("columns", [3, BLOCK + 3])
+def test_two_halves_are_the_whole(columns, device):
     train = made(device=device)
     operator = NormalisedAdjacency.of(train, torch.float64)
-    x = torch.randn(2, operator.size, 3, dtype=torch.float64, device=device)
+    x = torch.randn(2, operator.size, columns, dtype=torch.float64, device=device)
     halves = operator.sides(11).mean_of_powers(x[:, :11], x[:, 11:], 3)
     torch.testing.assert_close(torch.cat(halves, 1), operator.mean_of_powers(x, 3))
     assert all(side.is_contiguous() for side in halves)  # fused Adam reads memory in order
