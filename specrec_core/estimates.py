@@ -29,25 +29,31 @@ class Estimate:
     """
 
     def __init__(self, past: Sequence[Record], device: str) -> None:
+        self.on_cpu = device == "cpu"
         self.studies: dict[tuple[str, ...], list[float]] = {}
         self.epochs: dict[tuple[str, ...], list[tuple[float, float]]] = {}  # work, seconds of one
         self.shares: dict[tuple[str, ...], list[float]] = {}
         self.sizes: dict[str, int] = {}
-        for r in past:
-            e = r.experiment
-            if isinstance(e, Study):
-                for key in _alike(e):
-                    self.studies.setdefault(key, []).extend(r.seconds)
-                continue
-            self.sizes[e.dataset] = r.data["train"]
-            if r.device.startswith("cpu") != (device == "cpu"):
-                continue
-            work = self._work(e)
-            spent = [(work, s / n) for s, n in zip(r.seconds, r.epochs_run, strict=True) if n]
-            for key in _alike(e) if spent else ():
-                self.epochs.setdefault(key, []).extend(spent)
-                self.shares.setdefault(key, []).extend(n / e.epochs for n in r.epochs_run if n)
-        self._lines = {key: _line(points) for key, points in self.epochs.items()}
+        self._lines: dict[tuple[str, ...], tuple[float, float]] = {}
+        for record in past:
+            self.learn(record)
+
+    def learn(self, r: Record) -> None:
+        """Take a further record into account."""
+        e = r.experiment
+        if isinstance(e, Study):
+            for key in _alike(e):
+                self.studies.setdefault(key, []).extend(r.seconds)
+            return
+        self.sizes[e.dataset] = r.data["train"]
+        if r.device.startswith("cpu") != self.on_cpu:
+            return
+        work = self._work(e)
+        spent = [(work, s / n) for s, n in zip(r.seconds, r.epochs_run, strict=True) if n]
+        for key in _alike(e) if spent else ():
+            self.epochs.setdefault(key, []).extend(spent)
+            self.shares.setdefault(key, []).extend(n / e.epochs for n in r.epochs_run if n)
+            self._lines.pop(key, None)
 
     def _work(self, e: Experiment) -> float:
         return self.sizes[e.dataset] * e.dim * (2 + e.negatives)
@@ -60,7 +66,7 @@ class Estimate:
         if isinstance(e, Together):
             each = [self.seconds(one) for one in e.experiments]
             return sum(s for s in each if s) if any(s is not None for s in each) else None
-        known = self.studies if isinstance(e, Study) else self._lines
+        known = self.studies if isinstance(e, Study) else self.epochs
         key = next((key for key in _alike(e) if key in known), None)
         if key is None:
             return None
@@ -68,6 +74,8 @@ class Estimate:
             return statistics.median(self.studies[key]) * len(e.seeds)
         if e.dataset not in self.sizes:
             return None
+        if key not in self._lines:
+            self._lines[key] = _line(self.epochs[key])
         fixed, slope = self._lines[key]
         epochs = e.epochs * statistics.median(self.shares[key])
         return (fixed + slope * self._work(e)) * epochs * len(e.seeds)

@@ -138,19 +138,22 @@ def spread_over(
     threads: int | None,
     ends: float | None,
     failed: dict[str, str],
+    estimate: Estimate,
     room: Room | None = None,
 ) -> None:
     """Keep ``at_once`` steps under way until none is left or the budget is spent.
 
-    An executor that takes no more work ends it too: what is left then is not run.
+    An executor that takes no more work ends it too: what is left then is not run. What should take
+    longer than is left of the budget by the ``estimate``, which learns from what is made, is passed
+    over, and named in the end.
     """
     running: dict[Future[Record | list[Record]], Step] = {}
     waiting, total, begun = list(todo), len(todo), set[str]()
     lost: Counter[str] = Counter()
-    passed_over: set[str] = set()
+    passed_over: dict[str, tuple[float, str]] = {}  # seconds and key, by the name of the experiment
     try:
         while waiting or running:
-            while waiting and len(running) < at_once:
+            while waiting and len(running) < at_once and not _over(ends):
                 place = _next(waiting, [step.part for step in running.values()], room)
                 if place is None:
                     break
@@ -158,14 +161,12 @@ def spread_over(
                 begun.add(step.key)
                 if step.there():
                     continue
-                needs = _too_long(step.part, device, ends)
-                if needs is not None:
+                needs = estimate.seconds(step.part) if ends is not None else None
+                if needs is not None and _over(ends, needs):
                     instead, experiment = step.apart(), step.whole or step.part
                     waiting[:0], total = instead, total + len(instead)
-                    if not instead and experiment.name not in passed_over:
-                        rest = "more than is left of the budget"
-                        print(f"passed over {step.key}: it needs about {span(needs)}, {rest}")
-                        passed_over.add(experiment.name)
+                    if not instead:
+                        passed_over.setdefault(experiment.name, (needs, step.key))
                     continue
                 print(f"[{len(begun)}/{total}] {step.key}", flush=True)
                 try:
@@ -175,6 +176,8 @@ def spread_over(
                     print("the executor takes no more work: run the sweep again with a new one")
                     return
             if not running:
+                if waiting and _over(ends):
+                    print("budget spent: records so far are kept")
                 break
             limit = None if ends is None else max(0.0, ends - time.monotonic())
             done, _ = wait(running, timeout=limit, return_when=FIRST_COMPLETED)
@@ -188,8 +191,10 @@ def spread_over(
                 try:
                     found = future.result()
                     step.keep(found)
-                    if room is not None and isinstance(found, Record):
-                        room.learn(found)
+                    for record in [found] if isinstance(found, Record) else found:
+                        estimate.learn(record)
+                        if room is not None:
+                            room.learn(record)
                 except Exception as error:
                     why: BaseException = error
                     if crew.died(error):
@@ -211,6 +216,15 @@ def spread_over(
     finally:
         for future in running:
             future.cancel()
+        if passed_over:
+            needs, key = min(passed_over.values())
+            also = f" and {len(passed_over) - 1} more" if len(passed_over) > 1 else ""
+            print(f"passed over {key}{also}: about {span(needs)} at least, more than was left")
+
+
+def _over(ends: float | None, needs: float = 0.0) -> bool:
+    """Whether a budget that ``ends`` then has less than these seconds left."""
+    return ends is not None and time.monotonic() + needs >= ends
 
 
 def _next(
@@ -221,11 +235,3 @@ def _next(
         if room is None or room.fits(step.part, under_way):
             return place
     return None
-
-
-def _too_long(experiment: Work | Together, device: str, ends: float | None) -> float | None:
-    """The seconds that it should take, if what is left of the budget should not be enough."""
-    if ends is None:
-        return None
-    needs = Estimate(list(records.known()), device).seconds(experiment)
-    return needs if needs is not None and needs > ends - time.monotonic() else None

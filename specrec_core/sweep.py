@@ -2,8 +2,7 @@
 
 Each experiment's record is written when it ends, so a sweep may be killed whenever one likes: it
 loses what is under way (on a CPU a seed, on a GPU the experiments that train together), and the
-next sweep starts with
-what is still missing.
+next sweep starts with what is still missing.
 
 A sweep runs here, in several processes, or on any `concurrent.futures.Executor`: many machines by
 ``--dask``, see `specrec_core.crew`. Whoever runs a step, the process that sweeps writes its record.
@@ -96,14 +95,16 @@ def sweep(
     ends = None if budget is None else time.monotonic() + budget
     try:
         if executor is not None:
-            scheduling.spread_over(todo, executor, workers, device, 1, ends, failed)
+            scheduling.spread_over(todo, executor, workers, device, 1, ends, failed, estimate)
         elif workers == 1 and budget is None:
             scheduling.one_after_another(todo, device, failed)
         else:
             threads = 1 if workers > 1 else None
             here, room = crew.Processes(workers, threads), Room(past) if device == "cpu" else None
             try:
-                scheduling.spread_over(todo, here, workers, device, threads, ends, failed, room)
+                scheduling.spread_over(
+                    todo, here, workers, device, threads, ends, failed, estimate, room
+                )
             finally:
                 here.shutdown(cancel_futures=True)
     except KeyboardInterrupt:

@@ -152,7 +152,18 @@ def test_what_does_not_fit_the_budget_is_passed_over(results, capsys):
     long = small(dim=8, epochs=10**6, patience=10**6)
     assert sweep.sweep({"c/long": long, "c/short": small(dim=5)}, budget=60.0) == 1
     assert records.find(small(dim=5)) is not None
-    assert "passed over c/long" in capsys.readouterr().out
+    assert "passed over c/long, seed 0: about" in capsys.readouterr().out
+
+
+def test_to_pass_over_many_the_records_are_read_once(results, capsys, monkeypatch):
+    experiments.obtain(small(), progress=False)
+    known, reads = records.known, []
+    monkeypatch.setattr(records, "known", lambda: reads.append(1) or known())
+    plan = {f"c/{dim}": small(dim=dim, epochs=10**6, patience=10**6) for dim in range(8, 48)}
+    assert sweep.sweep(plan, budget=60.0) == 40
+    assert len(reads) == 2  # before, and for the last report
+    said = [line for line in capsys.readouterr().out.splitlines() if "passed over" in line]
+    assert len(said) == 1 and "c/8, seed 0 and 39 more" in said[0]
 
 
 def test_workers_end_with_their_parent(results):
@@ -234,6 +245,9 @@ def test_estimates_come_from_past_records(results):
     assert estimate.seconds(long) == pytest.approx(4 * estimate.seconds(short), rel=1e-6)
     assert estimate.seconds(small(dataset="gowalla")) is None
     assert estimates.Estimate(past, "cuda").seconds(long) is None
+    wide = experiments.run(small(dim=12), progress=False)
+    estimate.learn(wide)
+    assert estimate.seconds(long) == estimates.Estimate([*past, wide], "cpu").seconds(long)
 
 
 def test_the_catalogue_is_consistent():
