@@ -32,6 +32,7 @@ from nbformat import NotebookNode
 
 from specrec_core import catalogue, made_from, records, weaving
 from specrec_core.made_from import digest
+from specrec_core.running import device_of
 from specrec_core.weaving import Book, BookError
 
 BUILD = ("--all", "-W", "-n", "--keep-going", "-q")
@@ -56,6 +57,13 @@ def run(
     BookError
         If a chapter fails, after the others have run; its published page is left as it was.
     """
+    unknown = ", ".join(c for c in chapters if c not in book.chapters())
+    if unknown:
+        raise BookError(f"{unknown}: expected chapters, {', '.join(book.chapters())}")
+    try:
+        device = device and str(device_of(device))
+    except ValueError as error:
+        raise BookError(str(error)) from None
     chapters = list(chapters) or book.chapters()
     failed: dict[str, BookError] = {}
     for number, chapter in enumerate(chapters, 1):
@@ -259,6 +267,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--force", action="store_true", help="execute even what has not changed")
     parser.add_argument("--check", action="store_true", help="with weave: change nothing, only say")
     options, book = parser.parse_args(arguments), Book()
+    if options.chapters and options.what != "run":
+        parser.error(f"{options.what} takes no chapters: it is of the whole book")
     try:
         if options.what == "run":
             given = {k: getattr(options, k) for k in ("profile", "device", "force")}

@@ -25,6 +25,16 @@ NOT_REPORTED = "not reported"
 NOT_RUN = "not run yet"
 
 
+def reported_file(table: str) -> Path:
+    """Where ``book/reported/<table>.csv`` is."""
+    if not REPORTED.exists():
+        raise FileNotFoundError(
+            f"{REPORTED} is not there: what others reported is in the repository of the book; "
+            "clone it, and `pip install --editable .` there"
+        )
+    return REPORTED / f"{table}.csv"
+
+
 def mean_interval(values: Sequence[float]) -> tuple[float, float]:
     """Mean of independent values and half the width of its 95 % Student-t interval.
 
@@ -76,7 +86,7 @@ class Reported:
 
         The table has at least the columns ``value``, ``source`` and ``provenance``.
         """
-        with open(REPORTED / f"{table}.csv", encoding="utf-8", newline="") as lines:
+        with open(reported_file(table), encoding="utf-8", newline="") as lines:
             rows = [r for r in csv.DictReader(lines) if all(r[k] == v for k, v in where.items())]
         if len(rows) != 1:
             raise ValueError(f"{len(rows)} rows of reported/{table}.csv match {where}: expected 1")

@@ -22,6 +22,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal, overload
 
@@ -72,8 +73,12 @@ def info(name: str) -> Info:
         If no such data set is registered (those of `MADE` are made, not registered).
     """
     entries = registry.register()
+    if name in MADE:
+        raise ValueError(f"name: {name!r} is drawn, and has no files; load({name!r}) makes it")
     if name not in entries:
-        raise ValueError(f"name: {name!r}, expected one of {', '.join((*MADE, *entries))}")
+        close = get_close_matches(name.lower(), entries, n=1)
+        meant = f" (did you mean {close[0]!r}?)" if close else ""
+        raise ValueError(f"name: {name!r}{meant}, expected one of {', '.join((*MADE, *entries))}")
     return entries[name]
 
 

@@ -8,6 +8,7 @@ From a shell, with torch, numpy, scipy and pandas alone::
 
     python -m specrec_core.experiments list
     python -m specrec_core.experiments run --budget 9m --only 01_spectra --device cuda
+    python -m specrec_core.experiments show "01_spectra/bpr d=64"
 """
 
 from __future__ import annotations
@@ -20,7 +21,14 @@ from specrec_core import catalogue, datasets, memory, parts, records
 from specrec_core.arguments import one_of
 from specrec_core.building import interactions
 from specrec_core.records import Experiment, Record
-from specrec_core.running import device_name, finite, rounded, run_replicas, versions
+from specrec_core.running import (
+    device_name,
+    device_of,
+    finite,
+    rounded,
+    run_replicas,
+    versions,
+)
 from specrec_core.studies import Study, measure
 
 
@@ -80,7 +88,8 @@ def run(
     Raises
     ------
     ValueError
-        If the data at hand is not of the version that the experiment names.
+        If the data at hand is not of the version that the experiment names, or there is no such
+        device.
     MemoryError
         If the replicas that train at once need more memory than there is; it says how much.
     """
@@ -109,9 +118,9 @@ def run_together(
     share, by interactions, of the time of all.
 
     Raises
-       ------
-       ValueError, MemoryError
-           As `run`; and if the experiments are not of one `parts.kind`.
+    ------
+    ValueError, MemoryError
+        As `run`; and if the experiments are not of one `parts.kind`.
     """
     if not experiments:
         return []
@@ -123,7 +132,7 @@ def run_together(
             f"{', '.join(parts.VARIED)} and, without a graph, noise: run them one after another"
         )
     memory.keep_freed()
-    where = torch.device(device)
+    where = device_of(device)
     every = [_noise(e) for e in experiments]
     of_noise = {noise: interactions(experiments[every.index(noise)]) for noise in set(every)}
     # Those with the same data beside each other.

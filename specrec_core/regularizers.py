@@ -37,7 +37,8 @@ PER_REPLICA = ("strength", "temperature", "temperature_unrelated", "shrink")
 def directspec(rows: Tensor, strength: Strength) -> Tensor:
     """H − α HHᵀH: singular vectors stay, singular values become s (1 − αs²) [peng2024balancing].
 
-    The effective rank never falls while αs₁² ≤ 1/3.
+    The effective rank never falls while αs₁² ≤ 1/3. ``strength`` is α itself; that of `Regularizer`
+    is αB.
 
     Shapes: ``rows (*, B, d)`` → ``(*, B, d)``.
     """
@@ -206,6 +207,16 @@ def spectral_contrastive(users: Tensor, items: Tensor) -> Tensor:
     return 2 * losses.inner_product(users, items) + cross_similarity(users, items)
 
 
+OF_SIDE: dict[str, Callable[[Tensor], Tensor]] = {
+    "vicreg": variance_covariance,
+    "log_determinant": log_determinant,
+}
+OF_PAIR: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "barlow_twins": redundancy,
+    "spectral_contrastive": cross_similarity,
+}
+
+
 @dataclass(frozen=True, eq=False)
 class Regularizer:
     """A transform or a penalty with its settings: what stands between the batch and the loss.
@@ -287,7 +298,8 @@ class Regularizer:
     def loss(self, objective: Objective, rows: Sequence[Tensor], ids: Sequence[Tensor]) -> Tensor:
         """Regularised loss ``(R,)`` of ``rows`` u, p, n as of an `Objective`.
 
-        ``ids`` are the users and items ``(R, B)`` of u and p.
+        ``ids`` are the users and items ``(R, B)`` of u and p. The penalty ``spectral_norm`` is not
+        of rows, and left out here.
         """
         u, p, n = (unit(x) for x in rows) if self.normalised else rows
         if self.regularizer in TRANSFORMS:
@@ -302,7 +314,12 @@ class Regularizer:
     def _transform(self, rows: Tensor, side: int, ids: Tensor) -> Tensor:
         if self.regularizer == "directspec":
             return directspec(rows, self.strength / rows.shape[-2])
-        assert self.temperature is not None
+        assert self.regularizer == "directspec+" and self.temperature is not None
+        if self.temperature_unrelated is not None and self.related is None:
+            raise ValueError(
+                "temperature_unrelated is set, but which rows co-occur is not known: call "
+                ".on(train) first, with train a CSR such as data.csr('train')"
+            )
         return directspec_plus(
             rows,
             self.strength,
@@ -313,18 +330,13 @@ class Regularizer:
         )
 
     def _penalty(self, users: Tensor, items: Tensor) -> Tensor:
-        if self.regularizer == "barlow_twins":
-            return redundancy(users, items)
-        if self.regularizer == "spectral_contrastive":
-            return cross_similarity(users, items)
+        if self.regularizer in OF_PAIR:
+            return OF_PAIR[self.regularizer](users, items)
         if self.regularizer == "uniformity":
             assert self.temperature is not None
-            sides = [uniformity(x, self.temperature) for x in (users, items)]
-        elif self.regularizer == "vicreg":
-            sides = [variance_covariance(x) for x in (users, items)]
-        else:
-            sides = [log_determinant(x) for x in (users, items)]
-        return (sides[0] + sides[1]) / 2
+            return (uniformity(users, self.temperature) + uniformity(items, self.temperature)) / 2
+        of_side = OF_SIDE[self.regularizer]
+        return (of_side(users) + of_side(items)) / 2
 
 
 def _check_rows(rows: Tensor, least: int = 1) -> None:

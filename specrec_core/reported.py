@@ -47,7 +47,7 @@ def _read(path: str) -> tuple[Row, ...]:
 
 def rows(table: str, **where: str) -> list[Row]:
     """The rows of ``book/reported/<table>.csv`` whose columns match ``where``, in its order."""
-    path = claims.REPORTED / f"{table}.csv"
+    path = claims.reported_file(table)
     if not path.exists():
         known = ", ".join(sorted(p.stem for p in claims.REPORTED.glob("*.csv")))
         raise ValueError(f"table is {table!r}: expected one of {known}")

@@ -248,6 +248,19 @@ def versions(*further: str) -> dict[str, str]:
     return always | {name: sys.modules[name].__version__ for name in loaded}
 
 
+def device_of(name: str) -> torch.device:
+    """The device ``cpu``, ``cuda`` or ``cuda:1``; ValueError where torch has none of that name."""
+    kind, _, number = name.partition(":")
+    if kind not in ("cpu", "cuda") or not (number or "0").isdigit():
+        raise ValueError(f"device is {name!r}: expected cpu, cuda, or one of several as in cuda:1")
+    if kind == "cuda" and int(number or 0) >= torch.cuda.device_count():
+        raise ValueError(
+            f"device is {name!r}, but torch {torch.__version__} sees {torch.cuda.device_count()} "
+            "CUDA devices: use cpu, or install a torch with CUDA"
+        )
+    return torch.device(name)
+
+
 def device_name(device: torch.device) -> str:
     """What a record says of the device."""
     if device.type == "cuda":

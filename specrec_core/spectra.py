@@ -44,7 +44,13 @@ def _real(name: str, array: Array) -> Tensor:
         wide = array.dtype.itemsize > 8  # long double: torch has none
         dtype = np.dtype(np.float64) if wide else array.dtype.newbyteorder("=")
         array = torch.from_numpy(np.array(array, dtype=dtype, order="C"))
-    tensor = torch.as_tensor(array)
+    try:
+        tensor = torch.as_tensor(array)
+    except (TypeError, ValueError, KeyError, RuntimeError):
+        raise ValueError(
+            f"{name} is a {type(array).__name__}; expected a tensor or an array (of a module its "
+            ".weight, of a DataFrame its .to_numpy())"
+        ) from None
     if tensor.is_complex():
         raise ValueError(f"{name} has dtype {tensor.dtype}; expected real numbers")
     tensor = tensor if tensor.is_floating_point() else tensor.double()
@@ -86,9 +92,14 @@ def _relative(s: Array) -> Tensor:
     if values.ndim < 1 or values.shape[-1] == 0:
         raise ValueError(f"s has shape {tuple(values.shape)}; expected (*, k) with k >= 1")
     if bool((values < 0).any()):
-        raise ValueError(f"s has a negative entry, {float(values.min())}; expected s >= 0")
+        raise ValueError(
+            f"s has a negative entry, {float(values.min())}; expected s >= 0, as singular_values "
+            "gives of a table"
+        )
     if bool((values[..., 1:] > values[..., :-1]).any()):
-        raise ValueError("s is not sorted; expected descending order, as singular_values gives")
+        raise ValueError(
+            "s is not sorted; expected descending order, as singular_values gives of a table"
+        )
     top = values[..., :1]
     return values / torch.where(top > 0, top, 1.0)
 

@@ -11,10 +11,10 @@ from itertools import pairwise
 from specrec_core.claims import (
     NOT_REPORTED,
     NOT_RUN,
-    REPORTED,
     Comparison,
     Verdict,
     mean_interval,
+    reported_file,
 )
 from specrec_core.records import Record
 
@@ -201,7 +201,7 @@ def arpack_agrees(records: Mapping[str, Record]) -> tuple[bool, str]:
 def earlier() -> tuple[tuple[str, str, float], ...]:
     """Label, metric and value of each number that our earlier implementation measured."""
     found = []
-    with open(REPORTED / "reference_spikes.csv", encoding="utf-8", newline="") as lines:
+    with open(reported_file("reference_spikes"), encoding="utf-8", newline="") as lines:
         for row in csv.DictReader(lines):
             name = label(row["dataset"], row["input"])
             if row["matrix"] == "adjacency":

@@ -11,19 +11,23 @@ A sweep runs here, in several processes, or on any `concurrent.futures.Executor`
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import sys
 import time
 from collections.abc import Sequence
 from concurrent.futures import Executor
 
-from specrec_core import catalogue, crew, records, scheduling
+from specrec_core import catalogue, claims, crew, records, scheduling
 from specrec_core.estimates import Estimate, Room, duration, span
 from specrec_core.parts import Work
 
 
 def wanted(only: Sequence[str] = ()) -> dict[str, Work]:
-    """``chapter/label`` → experiment of the `paper` profile; ``only`` keeps what contains one."""
+    """``chapter/label`` → experiment of the `paper` profile.
+
+    ``only`` keeps those of these keys and names; of what is neither, all whose keys contain it.
+    """
     every = {
         f"{chapter}/{label}": experiment
         for chapter in catalogue.chapters()
@@ -31,7 +35,13 @@ def wanted(only: Sequence[str] = ()) -> dict[str, Work]:
     }
     if not only:
         return every
-    kept = {key: e for key, e in every.items() if any(part in key for part in only)}
+    names = {e.name for e in every.values()}
+    exact = {part for part in only if part in every or part in names}
+    kept = {
+        key: e
+        for key, e in every.items()
+        if key in exact or e.name in exact or any(p in key for p in only if p not in exact)
+    }
     if not kept:
         raise ValueError(f"only is {' '.join(only)!r}: no experiment matches; see the list command")
     return kept
@@ -131,6 +141,25 @@ def report(left: dict[str, Work], estimate: Estimate) -> None:
     print(f"{len(left)} missing: {', and '.join(filter(None, (known, also)))}")
 
 
+def show(experiments: dict[str, Work]) -> None:
+    """Print of each experiment the file of its record, the settings and what was measured."""
+    for key, experiment in experiments.items():
+        found = records.find(experiment)
+        print(f"{key}\n  settings  {experiment.definition()}")
+        if found is None:
+            print("  not run yet")
+            continue
+        folders = (records.written_to(), records.PUBLISHED)
+        paths = (folder / f"{experiment.name}.json" for folder in folders)
+        print(f"  record    {next(path for path in paths if path.exists())}")
+        print(
+            f"  made      {found.device}, {', '.join(' '.join(v) for v in found.versions.items())}"
+        )
+        for metric, values in found.metrics.items():
+            print(f"  {metric:<40} {claims.show([math.nan if v is None else v for v in values])}")
+
+
+ONLY = "keys (as list prints them), names of records, or parts of keys: all that contain one"
 WORKERS = (
     "steps at once, in processes of one thread each; by default on a CPU one for each core, and on "
     "a GPU 1. With 1 they run one after another, each on all threads. On a CPU a step waits while "
@@ -144,12 +173,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         prog="python -m specrec_core.experiments", description="Run the records that are missing."
     )
     commands = parser.add_subparsers(dest="command", required=True)
+    showing = commands.add_parser(
+        "show", help="where the record of an experiment is, and its numbers"
+    )
+    showing.add_argument("only", nargs="+", metavar="KEY", help="keys, names, or parts of keys")
     for name, text in (("list", "show what is missing"), ("run", "run what is missing")):
         command = commands.add_parser(name, help=text)
-        command.add_argument("--only", nargs="*", default=[], help="keys that contain one of these")
+        command.add_argument("--only", nargs="*", default=[], help=ONLY)
         command.add_argument("--device", default="cpu", help="cpu, cuda, or auto: cuda if present")
         if name == "run":
-            command.add_argument("--budget", type=duration, help="stop after 90s, 9m, 1.5h …")
+            command.add_argument("--budget", type=duration, help="stop after 90s, 9m, 1.5h")
             command.add_argument("--workers", type=int, help=WORKERS)
             command.add_argument("--dask", metavar="ADDRESS", help="scheduler, tcp://host:8786")
             command.add_argument(
@@ -159,9 +192,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     if options.command == "run" and options.workers is not None and options.workers < 1:
         parser.error(f"--workers is {options.workers}: expected at least 1")
-    device = _device(options.device)
     try:
         experiments = wanted(options.only)
+        if options.command == "show":
+            show(experiments)
+            return 0
+        device = _device(options.device)
     except ValueError as error:
         parser.error(str(error))
     if options.command == "list":
@@ -169,14 +205,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     if options.results:
         os.environ["SPECREC_RESULTS"] = options.results
-    print(f"device {device}, records go to {records.written_to()}")
+    budget = "" if options.budget is None else f", for {span(options.budget)} at most"
+    print(f"device {device}{budget}, records go to {records.written_to()}")
     executor, workers = None, options.workers
     if workers is None:
         workers = crew.cores() if device == "cpu" else 1
     if options.dask:
         try:
             executor, workers = crew.dask(options.dask)
-        except (ImportError, OSError) as error:
+        except (ImportError, OSError, ValueError) as error:
             sys.exit(str(error))
         print(f"{options.dask}: {workers} steps at once")
     elif workers > 1:
@@ -195,11 +232,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _device(name: str) -> str:
     import torch
 
-    present = torch.cuda.is_available()
+    from specrec_core import running
+
     if name == "auto":
-        chosen = "cuda" if present else "cpu"
-        print(f"device auto: {chosen}", file=sys.stderr)
-        return chosen
-    if name.startswith("cuda") and not present:
-        sys.exit(f"device is {name!r}, but torch sees no CUDA device: use --device cpu")
-    return name
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+        print(f"device auto: {name}", file=sys.stderr)
+    return str(running.device_of(name))

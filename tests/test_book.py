@@ -186,5 +186,12 @@ def test_a_notebook_edited_in_jupyter_is_not_overwritten(tiny: Book) -> None:
 
 
 def test_an_unknown_chapter_is_named_with_those_there_are(tiny: Book) -> None:
+    with pytest.raises(BookError, match="02_x: expected chapters, 01_a"):
+        book.run(tiny, ["01_a", "02_x"])
     with pytest.raises(BookError, match=r"no notebooks/02_x\.md: expected one of 01_a"):
-        book.run(tiny, ["02_x"])
+        weaving.read_text(tiny, "02_x")
+
+
+def test_a_device_that_is_not_there_is_named_before_anything_runs(tiny: Book) -> None:
+    with pytest.raises(BookError, match="device is 'gpu': expected cpu, cuda"):
+        book.run(tiny, ["01_a"], device="gpu")

@@ -140,8 +140,12 @@ def test_made_data_have_the_sizes_of_those_they_stand_for(name, like, users, ite
 
 
 def test_unknown_names_and_side_files_are_refused(tmp_path):
-    with pytest.raises(ValueError, match=r"name: 'citeulik', expected one of synth.*citeulike"):
+    with pytest.raises(ValueError, match=r"mean 'citeulike'\?\), expected one of synth.*citeulike"):
         datasets.load("citeulik")
+    with pytest.raises(ValueError, match=r"'ML-1M' .did you mean 'ml-1m'"):
+        datasets.load("ML-1M")
+    with pytest.raises(ValueError, match="'synthetic' is drawn, and has no files"):
+        datasets.fetch("synthetic")
     with pytest.raises(ValueError, match=r"validation: 1\.5, expected a share"):
         datasets.load("coat", validation=1.5)
     with pytest.raises(ValueError, match="'deezer-friends' holds no user-item interactions"):

@@ -9,6 +9,7 @@ import scipy.sparse as sp
 import torch
 
 from specrec_core import experiments, losses, records, regularizers, synthetic
+from specrec_core.arguments import PENALTIES as PENALTIES_BY_NAME
 from specrec_core.arguments import REGULARIZERS
 from specrec_core.cooccurrence import CoOccurrence, transposed
 from specrec_core.interactions import CSR
@@ -527,6 +528,10 @@ def test_bad_arguments_are_named(data):
     h = numbers(4, 3)
     with pytest.raises(ValueError, match="related is None"):
         regularizers.directspec_plus(h, 1.0, 1.0, temperature_unrelated=2.0)
+    with pytest.raises(ValueError, match=r"which rows co-occur is not known: call \.on\(train\)"):
+        Regularizer("directspec+", 1.0, 2.0, 3.0).loss(
+            OBJECTIVES["inner_product"][0], (h, h, h), [torch.arange(4)] * 2
+        )
     with pytest.raises(ValueError, match="related has shape"):
         regularizers.directspec_plus(
             h, 1.0, 1.0, temperature_unrelated=2.0, related=symmetric_bool(5)
@@ -543,6 +548,16 @@ def test_bad_arguments_are_named(data):
             MF(data.n_users, data.n_items, 4), data, regularizer=Regularizer("directspec", 0.1),
             select="last", epochs=1, progress=False,
         )  # fmt: skip
+
+
+def test_each_name_has_a_function_of_its_own():
+    assert set(PENALTIES_BY_NAME) == {*regularizers.OF_SIDE, *regularizers.OF_PAIR, "uniformity"}
+    sides, found = (numbers(9, 4, seed=1), numbers(9, 4, seed=2)), {}
+    for name in PENALTIES_BY_NAME:
+        balance = Regularizer(name, 1.0, 2.0 if name == "uniformity" else None)
+        value = balance.loss(lambda u, p, n: (u * p).sum() * 0, (*sides, sides[1]), ())
+        found[name] = value.item()
+    assert len({round(value, 6) for value in found.values()}) == len(found)
 
 
 def test_every_regularizer_trains(data):

@@ -5,6 +5,7 @@ import warnings
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import scipy.integrate
 import scipy.sparse
@@ -309,6 +310,8 @@ SPARSE = scipy.sparse.csr_array(np.eye(5))
         (lambda: spectra.report(torch.ones(2, 3, 4)), r"\(2, 3, 4\); expected one \(n, d\)"),
         (lambda: spectra.report(GOOD, key="a"), "key is 'a'"),
         (lambda: spectra.report("table.csv"), "expected .npy, .pt or .pth"),
+        (lambda: spectra.report(torch.nn.Embedding(3, 2)), r"is a Embedding; .* its \.weight"),
+        (lambda: spectra.report(pd.DataFrame(np.eye(3))), r"is a DataFrame; .* its \.to_numpy"),
     ],
 )
 def test_bad_input_is_named(call, words: str) -> None:  # type: ignore[no-untyped-def]

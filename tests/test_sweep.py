@@ -9,7 +9,16 @@ import time
 
 import pytest
 
-from specrec_core import catalogue, estimates, experiments, parts, records, sweep, synthetic
+from specrec_core import (
+    catalogue,
+    claims,
+    estimates,
+    experiments,
+    parts,
+    records,
+    sweep,
+    synthetic,
+)
 from specrec_core.catalogue import Chapter
 from specrec_core.records import Experiment
 
@@ -230,6 +239,35 @@ def test_kill_and_restart_loses_only_the_experiment_under_way(results):
 def test_only_names_what_it_does_not_know():
     with pytest.raises(ValueError, match="no experiment matches"):
         sweep.wanted(["no-such-chapter"])
+
+
+def test_a_key_or_a_name_is_that_experiment_alone():
+    key = "12_double_peak/bpr ml-100k d=2"
+    every = sweep.wanted()
+    assert sum(key in other for other in every) > 1
+    assert list(sweep.wanted([key])) == [key]
+    assert key in sweep.wanted([every[key].name])
+    assert {e.name for e in sweep.wanted([every[key].name]).values()} == {every[key].name}
+    assert len(sweep.wanted([key, "02_low"])) > 1
+
+
+def test_show_names_the_file_of_a_record_and_its_numbers(results, capsys):
+    assert sweep.main(["show", "01_spectra/bpr d=64"]) == 0
+    shown = capsys.readouterr().out
+    record = records.find(sweep.wanted()["01_spectra/bpr d=64"])
+    assert f"{record.experiment.name}.json" in shown
+    assert f"ndcg@10 {' ' * 32} {claims.show(record.metrics['ndcg@10'])}" in shown
+    sweep.show({"c/new": small()})
+    assert "not run yet" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", ["gpu", "cuda:x", "cuda:99"])
+def test_a_device_that_is_not_there_is_named(name, capsys):
+    with pytest.raises(ValueError, match=f"device is '{name}'"):
+        experiments.run(small(), device=name)
+    with pytest.raises(SystemExit):
+        sweep.main(["list", "--device", name])
+    assert f"device is '{name}'" in capsys.readouterr().err
 
 
 def test_durations():
