@@ -31,6 +31,7 @@ RECORD = Record(
     device="cpu",
     profile="paper",
     versions={"torch": "2.13.0"},
+    data={"train": 30},
 )
 CHAPTER = catalogue.Chapter(
     "A chapter",
@@ -127,6 +128,7 @@ def test_checks_verdicts_and_the_status_board(published: Path, tmp_path: Path) -
     assert badges == ["✓ reproduced", "✗ deviates"]
     assert verdicts.select_one(".math") is not None
     assert "not executed yet" in board.get_text() and "1 of 1" in board.get_text()
+    assert "1 of 1 experiments have been run" in said and "about 0 hours" in said
     counts = [badge.get_text() for badge in board.select(".specrec-verdict")]
     assert counts == ["✓ 1 reproduced", "✗ 1 deviates"]
 

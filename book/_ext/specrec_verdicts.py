@@ -17,7 +17,8 @@ from sphinx.application import Sphinx
 from sphinx.util import logging
 from sphinx.util.docutils import SphinxDirective
 
-from specrec_core import catalogue, claims, records
+from specrec_core import catalogue, claims, records, sweep
+from specrec_core.estimates import Estimate
 
 LOGGER = logging.getLogger(__name__)
 # A sign and a word each: the colour only helps.
@@ -96,7 +97,22 @@ class StatusBoard(SphinxDirective):
                 ]
             )
         headers = ["Chapter", "Page executed with", "Records", "Made on", "Seeds", "Claims"]
-        return [table(headers, rows, "specrec-board")]
+        return [table(headers, rows, "specrec-board"), nodes.paragraph("", _still_missing())]
+
+
+def _still_missing() -> str:
+    """How many experiments there are and have been run, and how long the others would take."""
+    every = sweep.wanted()
+    names, left = {e.name for e in every.values()}, sweep.missing(every)
+    estimate = Estimate(list(records.known()), "cpu")
+    seconds = [estimate.seconds(experiment) for experiment in left.values()]
+    hours = sum(s for s in seconds if s is not None) / 3600
+    return (
+        f"{len(names) - len(left):,} of {len(names):,} experiments have been run; one that several "
+        f"chapters share counts in each of their rows. One core of a CPU would need about "
+        f"{hours:,.0f} hours for those of the others whose length these records tell; of "
+        f"{seconds.count(None):,} they do not."
+    )
 
 
 def _link(docname: str, title: str) -> nodes.Node:
