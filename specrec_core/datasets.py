@@ -15,10 +15,16 @@ each user, drawn with a fixed seed, are the test set: it belongs to the definiti
 and does not depend on ``seed``. All ratings, listens and visits count as positive, unless the
 entry says otherwise. Ids that no pair uses are left out, so that ids run from 0 without holes;
 ``user_ids`` and ``item_ids`` of the result give those of the source.
+
+From a shell, which are at hand, and to have some before the network is gone::
+
+    python -m specrec_core.datasets
+    python -m specrec_core.datasets --fetch citeulike ml-1m
 """
 
 from __future__ import annotations
 
+import argparse
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -278,3 +284,27 @@ def _compact(
     if holes:
         found[f"{side} ids without any pair, closed up"] = holes
     return codes, ids
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command line of ``python -m specrec_core.datasets``."""
+    parser = argparse.ArgumentParser(
+        prog="python -m specrec_core.datasets", description="Which data sets are at hand."
+    )
+    parser.add_argument("names", nargs="*", metavar="NAME", help="by default all that can be had")
+    parser.add_argument("--fetch", action="store_true", help="download what is not, where allowed")
+    options = parser.parse_args(arguments)
+    missing = 0
+    every = (*FREE, *SIDE_FILES) if options.fetch else (*FREE, *SIDE_FILES, *RESTRICTED)
+    for name in options.names or every:
+        try:
+            found = available(name, download=options.fetch)
+        except ValueError as error:
+            parser.error(str(error))
+        missing += not found
+        print(f"{name}: at hand" if found else found.reason, flush=True)
+    return 1 if options.fetch and missing else 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

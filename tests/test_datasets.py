@@ -139,6 +139,17 @@ def test_made_data_have_the_sizes_of_those_they_stand_for(name, like, users, ite
     assert datasets.available(name, download=False)
 
 
+def test_the_command_line_says_what_is_at_hand(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("SPECREC_DATA", str(tmp_path))
+    assert datasets.main(["synthetic", "coat"]) == 0
+    said = capsys.readouterr().out.splitlines()
+    assert said[0] == "synthetic: at hand" and "coat" in said[1] and str(tmp_path) in said[1]
+    assert datasets.main(["--fetch", "coat"]) == 1
+    with pytest.raises(SystemExit):
+        datasets.main(["coatt"])
+    assert "did you mean 'coat'" in capsys.readouterr().err
+
+
 def test_unknown_names_and_side_files_are_refused(tmp_path):
     with pytest.raises(ValueError, match=r"mean 'citeulike'\?\), expected one of synth.*citeulike"):
         datasets.load("citeulik")
