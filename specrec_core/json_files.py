@@ -24,6 +24,8 @@ def write_json(path: Path, body: Any, *, replace: bool = True) -> Path:
     ------
     FileExistsError
         Without ``replace``, if the file is there.
+    NotADirectoryError
+        If its folder cannot be made, as a file has its name.
     """
     handle, temporary = _temporary(path)
     try:
@@ -44,7 +46,11 @@ def write_json(path: Path, body: Any, *, replace: bool = True) -> Path:
 def _temporary(path: Path) -> tuple[int, str]:
     """A new file in the folder of ``path``, which is made: an open handle of it, and its name."""
     while True:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            # What a link leads to may have been removed, empty as it was.
+            path.parent.resolve().mkdir(parents=True, exist_ok=True)
+        except FileExistsError as error:  # which would say that the file is there
+            raise NotADirectoryError(f"{path.parent} is a file: expected a folder") from error
         try:
             return tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-", suffix=".part")
         except FileNotFoundError:  # another process removed the folder, empty as it was

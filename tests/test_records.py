@@ -244,6 +244,17 @@ def refuse_links(monkeypatch, number):
     monkeypatch.setattr(json_files.os, "link", refuse)
 
 
+def test_a_folder_that_cannot_be_made_is_no_record_that_is_there(tmp_path):
+    """Two sweeps may share the folder of their seeds by a link; who empties it removes it."""
+    found = record(experiment())
+    (tmp_path / "link").symlink_to(tmp_path / "removed")
+    assert found.publish(tmp_path / "link")
+    assert (tmp_path / "removed" / f"{found.name}.json").exists()
+    (tmp_path / "file").write_text("no folder")
+    with pytest.raises(NotADirectoryError, match="is a file: expected a folder"):
+        found.publish(tmp_path / "file")
+
+
 def test_where_there_are_no_hard_links_a_record_is_published_with_a_warning(tmp_path, monkeypatch):
     refuse_links(monkeypatch, errno.EPERM)
     first, second = (replace(record(experiment()), seconds=[s, s]) for s in (1.0, 2.0))
