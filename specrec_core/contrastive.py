@@ -229,13 +229,14 @@ def thinned(train: CSR, dropout: float, streams: Sequence[torch.Generator]) -> C
     return CSR(offsets, torch.cat(items), (len(streams) * n_users, len(streams) * n_items))
 
 
-def often(ids: Tensor, n: int) -> tuple[Tensor, Tensor]:
+def often(ids: Tensor, n: int, *, fixed_size: bool | None = None) -> tuple[Tensor, Tensor]:
     """Numbers below n in each row of ``ids (R, B)`` and how often they are in it: ``(R, K)`` each.
 
-    On a CPU every number once, filled up with the number 0, no times, where rows differ. On a GPU,
-    where to learn K would stop it, all n numbers, or ids as they are if there are fewer.
+    Every number once, filled up with the number 0, no times, where rows differ. With
+    ``fixed_size``, as on a GPU, where to learn K would stop it: all n numbers, or ids as they are
+    if there are fewer.
     """
-    if ids.is_cuda:
+    if ids.is_cuda if fixed_size is None else fixed_size:
         if ids.shape[-1] < n:
             return ids, torch.ones_like(ids)
         every = torch.arange(n, device=ids.device).expand(len(ids), n)
@@ -247,13 +248,15 @@ def often(ids: Tensor, n: int) -> tuple[Tensor, Tensor]:
     return nodes, counts
 
 
-def distinct(ids: Tensor, n: int) -> tuple[Tensor, Tensor]:
+def distinct(ids: Tensor, n: int, *, fixed_size: bool | None = None) -> tuple[Tensor, Tensor]:
     """Numbers below n that hold those in each row of ``ids (R, B)``, and which count: ``(R, K)``.
 
-    Each that is in the row counts once. K is as in `often`.
+    Each that is in the row counts once; what does not count is filled up from the row, too, as a
+    node without edges has no direction. K and ``fixed_size`` are as in `often`.
     """
-    nodes, counts = often(ids, n)
-    return nodes, first_of_each(ids) if nodes is ids else counts > 0
+    nodes, counts = often(ids, n, fixed_size=fixed_size)
+    counted = first_of_each(ids) if nodes is ids else counts > 0
+    return torch.where(counted, nodes, ids[:, :1]), counted
 
 
 def first_of_each(ids: Tensor) -> Tensor:

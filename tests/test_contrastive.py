@@ -1,11 +1,15 @@
 """SGL and XSimGCL against slow references in float64, and their replicas against single runs."""
 
+from functools import partial
+
 import numpy as np
 import pytest
+import scipy.sparse as sp
 import torch
 
-from specrec_core import losses, synthetic
+from specrec_core import contrastive, losses, synthetic
 from specrec_core.contrastive import SGL, XSimGCL, distinct, first_of_each, thinned
+from specrec_core.interactions import CSR
 from specrec_core.models import generator
 from specrec_core.sampling import EpochSampler
 from specrec_core.training import fit
@@ -200,14 +204,47 @@ def test_replicas_equal_single_runs(kind, data, device):
         torch.testing.assert_close(alone.users[0], together.users[r], rtol=1e-5, atol=1e-8)
 
 
+@pytest.mark.parametrize("fixed_size", [None, False, True])
 @pytest.mark.parametrize("n", [5, 40])
-def test_distinct_numbers_count_once(n, device):
+def test_distinct_numbers_count_once(n, fixed_size, device):
     ids = torch.tensor([[3, 1, 3, 3, 0, 1], [4, 4, 2, 4, 2, 4]], device=device)
-    nodes, counted = distinct(ids, n)
+    nodes, counted = distinct(ids, n, fixed_size=fixed_size)
     assert nodes.shape == counted.shape
     for row, kept, expected in zip(nodes.tolist(), counted.tolist(), ids.tolist(), strict=True):
         found = [node for node, counts in zip(row, kept, strict=True) if counts]
         assert sorted(found) == sorted(set(expected))
+        assert set(row) == set(expected), "filled up with a number that is not in the row"
+
+
+@pytest.mark.parametrize("variant", ["formula", "official"])
+@pytest.mark.parametrize("batch", [6, 20])  # below and above the 8 users and 6 items
+def test_nodes_without_edges_stay_out_of_the_loss_of_xsimgcl(batch, variant, monkeypatch):
+    """User 0 and item 0 have no edges; with two replicas, or on a GPU, rows are filled up."""
+    dense = np.ones((8, 6))
+    dense[0], dense[:, 0], dense[1, 1] = 0, 0, 0
+    graph = CSR.from_scipy(sp.csr_matrix(dense))
+    first = torch.tensor([[1, 2, 3, 4, 5, 6, 7], [1, 2, 1, 2, 1, 2, 1]])
+    users = first.repeat(1, 3)[:, :batch]
+    items = users.remainder(5) + 1
+
+    def found(replicas):
+        seeds = tuple(range(2))[replicas]
+        model = XSimGCL(
+            graph, 4, layers=2, contrast_weight=0.3, contrast_temperature=0.5, perturbation=0.1,
+            contrast_layer=1, variant=variant, seeds=seeds, dtype=DTYPE,
+        )  # fmt: skip
+        model.new_epoch([generator(s, "samples") for s in seeds])
+        value = model.own_loss(model.training_pass(), [users[replicas], items[replicas]])
+        value.sum().backward()
+        return value.detach(), model.users.grad, model.items.grad
+
+    together = found(slice(0, 2))
+    assert all(x.isfinite().all() for x in together)
+    for r in range(2):
+        for one, both in zip(found(slice(r, r + 1)), together, strict=True):
+            torch.testing.assert_close(one[0], both[r])
+    monkeypatch.setattr(contrastive, "distinct", partial(distinct, fixed_size=True))
+    torch.testing.assert_close(found(slice(0, 2)), together)
 
 
 def test_the_first_of_each_is_marked(device):
