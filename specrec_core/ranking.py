@@ -73,6 +73,7 @@ def top_items(scores: Tensor, k: int) -> Tensor:
     if n <= 2 * block * k:
         _check_no_nan(scores)
         best = _first(scores, k)
+        found = scores.gather(-1, best)
     else:
         whole = n - n % block
         maxima = scores[..., :whole].unflatten(-1, (-1, block)).amax(-1)
@@ -83,10 +84,11 @@ def top_items(scores: Tensor, k: int) -> Tensor:
         inside = torch.arange(block, device=scores.device)
         candidates = (blocks.unsqueeze(-1) * block + inside).flatten(-2)
         values = scores.gather(-1, candidates.clamp(max=n - 1))
-        values.masked_fill_(candidates >= n, -torch.inf)
-        best = candidates.gather(-1, _first(values, k)).clamp(max=n - 1)
-    empty = scores.gather(-1, best) == -torch.inf
-    return torch.nn.functional.pad(best.masked_fill(empty, -1), (0, k - best.shape[-1]), value=-1)
+        values.masked_fill_(candidates >= n, -torch.inf)  # past the end: never an item
+        order = _first(values, k)
+        best, found = candidates.gather(-1, order), values.gather(-1, order)
+    best = best.masked_fill(found == -torch.inf, -1)
+    return torch.nn.functional.pad(best, (0, k - best.shape[-1]), value=-1)
 
 
 def block_size(n: int, k: int) -> int:

@@ -176,6 +176,31 @@ def test_top_items_is_a_stable_sort(device: str, n: int, levels: int) -> None:
             np.testing.assert_array_equal(top_items(values, k).cpu(), order)
 
 
+@pytest.mark.parametrize("n, k", [(203, 3), (1001, 10), (5003, 20)])
+def test_no_item_is_listed_twice(device: str, n: int, k: int) -> None:
+    """Users with fewer than k candidates, the last item among them; by blocks, the last not full.
+
+    Places past the end of the last block must not stand for its last item.
+    """
+    block = ranking.block_size(n, k)
+    assert n > 2 * block * k and n % block, "one sort for all, or no block to fill up"
+    rng = np.random.default_rng(n)
+    scores = np.full((2, 40, n), -np.inf)
+    for row in scores.reshape(-1, n):
+        candidates = rng.choice(n - 1, rng.integers(0, k), replace=False)
+        row[candidates] = rng.integers(-5, 5, len(candidates))
+        row[-1] = rng.integers(-5, 5)
+    order = np.argsort(-scores, axis=-1, kind="stable")[..., :k]
+    expected = np.where(np.take_along_axis(scores, order, -1) == -np.inf, -1, order)
+    values = torch.tensor(scores, device=device)
+    np.testing.assert_array_equal(top_items(values, k).cpu(), expected)
+    last = np.zeros((40, n))
+    last[:, -1] = 1
+    truth, seen = (CSR.from_scipy(sp.csr_matrix(x), device) for x in (last, np.zeros((40, n))))
+    recall = evaluate(lambda users: values[:, users], truth, seen, k=(k,)).mean[f"recall@{k}"]
+    assert recall.max() <= 1
+
+
 def test_does_not_depend_on_chunks(device: str) -> None:
     case = Case(3, device, users=61, items=700, levels=50)
     whole = evaluate(case.score, *case.csr, k=(3, 20), conventions=tuple(CONVENTIONS))
