@@ -18,11 +18,13 @@ from specrec_core.graph import NormalisedAdjacency
 from specrec_core.interactions import CSR
 from specrec_core.losses import info_nce, unit
 from specrec_core.models import LightGCN, gather
-from specrec_core.strengths import Strength, check, kept, placed, spread
+from specrec_core.strengths import Strength, check, placed, spread
 
 
 class Contrastive(LightGCN):
     """What both have: w · (InfoNCE of users + InfoNCE of items), as sums or means."""
+
+    strengths = ("contrast_weight", "contrast_temperature")
 
     def __init__(
         self,
@@ -41,11 +43,6 @@ class Contrastive(LightGCN):
         self.contrast_weight = placed(contrast_weight, train.device)
         self.contrast_temperature = placed(contrast_temperature, train.device)
         self.reduction = reduction
-
-    def keep(self, replicas: Tensor) -> None:
-        super().keep(replicas)
-        self.contrast_weight = kept(self.contrast_weight, replicas)
-        self.contrast_temperature = kept(self.contrast_temperature, replicas)
 
     def _weighted(self, total: Tensor) -> Tensor:
         return total * spread(self.contrast_weight, total)

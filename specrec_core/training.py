@@ -254,7 +254,7 @@ def fit(
         epoch_of = RowSteps(sampler, objective, batch_size, drop_last, l2, l2_on)
     judge = Judge(split, metric, candidates, redraw, correct, trains)
 
-    seeds, data_of = model.seeds, lanes.each
+    seeds, of_all, data_of = model.seeds, model.of_replicas(), lanes.each
     history = History([[] for _ in seeds], best_epoch=[0] * len(seeds), seconds=[0.0] * len(seeds))
     history.epochs_run = [0] * len(seeds)
     best_value = [-float("inf")] * len(seeds)
@@ -313,5 +313,5 @@ def fit(
             started = now
             if not active:
                 break
-    restore(model, seeds, best_tables)
+    restore(model, of_all, best_tables)
     return history

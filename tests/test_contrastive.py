@@ -204,6 +204,22 @@ def test_replicas_equal_single_runs(kind, data, device):
         torch.testing.assert_close(alone.users[0], together.users[r], rtol=1e-5, atol=1e-8)
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_fit_leaves_the_strengths_of_all_replicas(kind, data, device):
+    """Also of those that stopped before the others; so a second fit goes on with all of them."""
+    model = make(kind, data, (1, 4, 0), device)
+    before = {"contrast_weight": [0.3, 0.31, 0.3], "contrast_temperature": [0.5, 0.5, 0.51]}
+    for name, values in before.items():
+        setattr(model, name, torch.tensor(values, device=device))
+    settings = dict(learning_rate=0.02, batch_size=128, epochs=20, patience=2, progress=False)
+    for again in (False, True):
+        history = fit(model, data, **settings)
+        assert again or len(set(history.epochs_run)) > 1, "all stopped at once: a weak test"
+        assert model.seeds == (1, 4, 0) and model.users.shape[0] == 3
+        for name, values in before.items():
+            torch.testing.assert_close(getattr(model, name).cpu(), torch.tensor(values))
+
+
 @pytest.mark.parametrize("fixed_size", [None, False, True])
 @pytest.mark.parametrize("n", [5, 40])
 def test_distinct_numbers_count_once(n, fixed_size, device):
