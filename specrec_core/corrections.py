@@ -112,12 +112,24 @@ class Debiasing:
         return dataclasses.replace(self, train=train, values=values, pairs=pairs)
 
     def prepare(self, model: MF) -> None:
-        """Register the method's own parameters on the model, each replica's from its seed."""
+        """Register the method's own parameters on the model, each replica's from its seed.
+
+        Those that it has already, of an earlier fit, go on from where they are; ValueError if they
+        have another shape, ``(R, dim)`` or ``(R, levels, dim)``.
+        """
         dim, table = model.users.shape[-1], model.users
         for side, name in enumerate(OWN.get(self.name, ())):
             macr = self.name == "macr"
             rows = dim if macr else int(self._levels(side).max()) + 1
             shape: tuple[int, ...] = (dim,) if macr else (rows, dim)
+            there = getattr(model, name, None)
+            if there is not None:
+                if there.shape[1:] != shape:
+                    raise ValueError(
+                        f"the model's {name} has shape {tuple(there.shape)}: expected "
+                        f"{(len(model.seeds), *shape)}; was it trained on other interactions?"
+                    )
+                continue
             streams = [generator(seed, name) for seed in model.seeds]
             draws = [torch.randn(shape, generator=s, dtype=table.dtype) for s in streams]
             spread = math.sqrt(2 / (rows + (1 if macr else dim)))
