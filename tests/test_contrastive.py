@@ -100,6 +100,13 @@ def test_views_keep_the_share_of_edges(data):
     assert (graph.rows().diff() >= 0).all()
 
 
+@pytest.mark.parametrize("dropout, left", [(0.8, 2), (0.9, 1), (0.7, 3), (0.25, 7), (0.99, 0)])
+def test_rounding_does_not_cost_an_edge(dropout, left):
+    """1 - 0.8 is a little less than 0.2 in floating point, and ten times that less than 2."""
+    train = CSR.from_scipy(sp.csr_matrix(np.eye(10)))
+    assert thinned(train, dropout, [generator(0, "samples")]).nnz == left
+
+
 @pytest.mark.parametrize("batch", [30, 55, 80])  # below, between and above the 60 and 50 nodes
 @pytest.mark.parametrize("reduction", ["mean", "sum"])
 def test_the_loss_of_sgl_is_that_of_the_authors_code(data, reduction, batch):
