@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from specrec_core.arguments import REDUCTIONS, VARIANTS, between, one_of
-from specrec_core.graph import NormalisedAdjacency
+from specrec_core.graph import NormalisedAdjacency, Sides
 from specrec_core.interactions import CSR
 from specrec_core.losses import info_nce, unit
 from specrec_core.models import LightGCN, gather
@@ -86,24 +86,23 @@ class SGL(Contrastive):
         )  # fmt: skip
         between("edge_dropout", edge_dropout, 0.0, 1.0, ends=False)
         self.train_edges, self.edge_dropout = train, edge_dropout
-        self.views: list[NormalisedAdjacency] = []
+        self.views: list[Sides] = []
 
     def new_epoch(self, streams: Sequence[torch.Generator]) -> None:
-        dtype = self.users.dtype
-        self.views = [
-            NormalisedAdjacency.of(thinned(self.train_edges, self.edge_dropout, streams), dtype)
-            for _ in range(2)
-        ]
+        self.views = []
+        for _ in range(2):
+            graph = thinned(self.train_edges, self.edge_dropout, streams)
+            adjacency = NormalisedAdjacency.of(graph, self.users.dtype)
+            self.views.append(adjacency.sides(graph.shape[0]))
 
-    def view(self, adjacency: NormalisedAdjacency) -> tuple[Tensor, Tensor]:
+    def view(self, sides: Sides) -> tuple[Tensor, Tensor]:
         """Final embeddings on the graphs of all replicas, which `thinned` has put into one."""
-        cut = self.users.shape[0] * self.users.shape[1]
-        nodes = torch.cat([self.users.flatten(0, 1), self.items.flatten(0, 1)])
-        nodes = adjacency.mean_of_powers(nodes, self.layers)
-        return nodes[:cut].view_as(self.users), nodes[cut:].view_as(self.items)
+        tables = self.users.flatten(0, 1), self.items.flatten(0, 1)
+        users, items = sides.mean_of_powers(*tables, self.layers)
+        return users.view_as(self.users), items.view_as(self.items)
 
     def own_loss(self, final: tuple[Tensor, Tensor], ids: Sequence[Tensor]) -> Tensor:
-        first, second = (self.view(adjacency) for adjacency in self.views)
+        first, second = (self.view(sides) for sides in self.views)
         batch = ids[0].shape[-1]
         total: Tensor | float = 0.0
         for one, other, which in zip(first, second, ids[:2], strict=True):
