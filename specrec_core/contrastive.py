@@ -6,8 +6,8 @@ a view keeps, the noise) comes from the stream of each replica, on its device.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, Self
 
 import torch
 from torch import Tensor
@@ -43,6 +43,12 @@ class Contrastive(LightGCN):
         self.contrast_weight = placed(contrast_weight, train.device)
         self.contrast_temperature = placed(contrast_temperature, train.device)
         self.reduction = reduction
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        super()._apply(fn, recurse)
+        for name in self.strengths:
+            setattr(self, name, placed(getattr(self, name), self.users.device))
+        return self
 
     def _weighted(self, total: Tensor) -> Tensor:
         return total * spread(self.contrast_weight, total)
@@ -87,6 +93,11 @@ class SGL(Contrastive):
         between("edge_dropout", edge_dropout, 0.0, 1.0, ends=False)
         self.train_edges, self.edge_dropout = train, edge_dropout
         self.views: list[Sides] = []
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        super()._apply(fn, recurse)
+        self.train_edges, self.views = self.train_edges.to(self.users.device), []
+        return self
 
     def new_epoch(self, streams: Sequence[torch.Generator]) -> None:
         self.views = []

@@ -11,6 +11,7 @@ edge weighs PPMI_ij = max(0, ln(N c_ij / (c_i c_j))).
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -48,11 +49,23 @@ class NormalisedAdjacency:
         order = torch.argsort(source, stable=True)
         target = torch.cat([columns, rows])[order]
         degree = torch.bincount(source, minlength=n_users + n_items)
-        scale = degree.to(torch.float64).rsqrt()
         offsets = torch.cat([degree.new_zeros(1), degree.cumsum(0)])
-        values = (scale[source[order]] * scale[target]).to(dtype)
         index = torch.int32 if max(source.numel(), n_users + n_items) < 2**31 else torch.int64
-        return cls(offsets.to(index), target.to(index), values)
+        return cls._weighted(offsets.to(index), target.to(index), dtype)
+
+    @classmethod
+    def _weighted(cls, offsets: Tensor, indices: Tensor, dtype: torch.dtype) -> NormalisedAdjacency:
+        degree = offsets.diff().long()
+        scale = degree.to(torch.float64).rsqrt()
+        own = torch.repeat_interleave(scale, degree, output_size=len(indices))
+        return cls(offsets, indices, (own * scale[indices]).to(dtype))
+
+    def moved(self, move: Callable[[Tensor], Tensor]) -> NormalisedAdjacency:
+        """The same where ``move`` puts its tensors, its weights in the precision that it gives."""
+        offsets, indices, values = (move(x) for x in (self.offsets, self.indices, self.values))
+        if values.dtype == self.values.dtype:
+            return NormalisedAdjacency(offsets, indices, values)
+        return self._weighted(offsets, indices, values.dtype)  # not those rounded before
 
     @property
     def size(self) -> int:

@@ -197,10 +197,17 @@ class LightGCN(MF):
             raise ValueError(f"layers is {layers}: expected at least 1 (none is MF)")
         one_of("propagation", propagation, PROPAGATIONS)
         super().__init__(*train.shape, dim, seeds=seeds, init=init, init_std=init_std, dtype=dtype)
-        self.to(train.offsets.device)
+        super()._apply(lambda table: table.to(train.device))
         self.layers, self.propagation = layers, propagation
         self.adjacency = NormalisedAdjacency.of(train, dtype)
         self.sides = self.adjacency.sides(train.shape[0])
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        """What ``to``, ``double`` and the like call: the graph goes where the tables go."""
+        super()._apply(fn, recurse)
+        self.adjacency = self.adjacency.moved(fn)
+        self.sides = self.adjacency.sides(self.users.shape[1])
+        return self
 
     def part(self, replicas: slice) -> Self:
         raise NotImplementedError("a model with a graph is not taken apart: its replicas share it")

@@ -212,6 +212,18 @@ def test_replicas_equal_single_runs(kind, data, device):
 
 
 @pytest.mark.parametrize("kind", KINDS)
+def test_a_model_trains_after_it_was_moved(kind, data, device):
+    """What it draws, its graph and its strengths are where its tables are."""
+    model = make(kind, data, (1, 4))
+    model.contrast_weight = torch.tensor([0.3, 0.2])
+    model.new_epoch([generator(s, "samples") for s in (1, 4)])
+    model = model.float().to(device)
+    assert model.contrast_weight.device == model.users.device
+    fit(model, data, learning_rate=0.02, batch_size=128, epochs=2, progress=False)
+    assert model.users.dtype == torch.float32 and model.users.isfinite().all()
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_a_fit_leaves_the_strengths_of_all_replicas(kind, data, device):
     """Also of those that stopped before the others; so a second fit goes on with all of them."""
     model = make(kind, data, (1, 4, 0), device)

@@ -118,6 +118,26 @@ def test_the_sum_of_propagations_is_not_divided(device):
         torch.testing.assert_close(3 * one, other)
 
 
+def test_a_graph_goes_where_its_tables_go(device):
+    """Made in single precision on a CPU: afterwards as one made in double precision there."""
+    model = LightGCN(made(), 4, layers=3, seeds=(0, 1))
+    moved = model.double().to(device)
+    there = LightGCN(made(device=device), 4, layers=3, seeds=(0, 1), dtype=torch.float64)
+    assert moved is model and moved.users.dtype == torch.float64
+    for side in ("users", "items"):
+        setattr(there, side, torch.nn.Parameter(getattr(moved, side).detach().clone()))
+    for one, other in zip(moved(), there(), strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-14, atol=0)
+    nodes = torch.cat([moved.users, moved.items], 1).detach()
+    torch.testing.assert_close(moved.adjacency.times(nodes), there.adjacency.times(nodes))
+    for graph in (moved.adjacency, moved.sides.users, moved.sides.items):
+        assert graph.values.dtype == torch.float64
+        assert {x.device for x in (graph.offsets, graph.indices, graph.values)} == {
+            moved.users.device
+        }
+    assert moved.float().adjacency.values.dtype == torch.float32
+
+
 def test_unknown_names_are_refused():
     with pytest.raises(ValueError, match="init is"):
         MF(3, 3, 2, init="zeros")
