@@ -91,7 +91,7 @@ class Debiasing:
 
     name: str = "none"
     settings: tuple[float, ...] = ()
-    train: CSR | None = None
+    levels: tuple[Tensor, Tensor] | None = None
     values: Tensor | None = None
     pairs: Pairs | None = None
 
@@ -101,7 +101,7 @@ class Debiasing:
     def on(self, train: CSR) -> Debiasing:
         """The same for these training interactions."""
         counts = torch.bincount(train.indices, minlength=train.shape[1])
-        values, pairs = None, None
+        values, pairs, levels = None, None, None
         if self.name in ("pd", "pda"):
             values = debiasing.smoothed_popularity(counts) ** self.settings[0]
         elif self.name == "ips":
@@ -109,7 +109,9 @@ class Debiasing:
             values = torch.where(counts > 0, 1 / p, 0.0)  # never a positive: of no use
         elif self.name == "ipl":
             values, pairs = counts, Pairs(train.offsets, train.indices, train.shape[1])
-        return dataclasses.replace(self, train=train, values=values, pairs=pairs)
+        elif self.name == "invcf":
+            levels = _ranks(train.degree()), _ranks(counts)
+        return dataclasses.replace(self, levels=levels, values=values, pairs=pairs)
 
     def prepare(self, model: MF) -> None:
         """Register the method's own parameters on the model, each replica's from its seed.
@@ -120,7 +122,10 @@ class Debiasing:
         dim, table = model.users.shape[-1], model.users
         for side, name in enumerate(OWN.get(self.name, ())):
             macr = self.name == "macr"
-            rows = dim if macr else int(self._levels(side).max()) + 1
+            rows = dim
+            if self.name == "invcf":
+                assert self.levels is not None
+                rows = int(self.levels[side].max()) + 1
             shape: tuple[int, ...] = (dim,) if macr else (rows, dim)
             there = getattr(model, name, None)
             if there is not None:
@@ -185,21 +190,12 @@ class Debiasing:
             return lambda ids: debiasing.popularity_scores(plain(ids), values)
         return plain  # ELU is increasing: PD ranks as the plain scores do
 
-    def _levels(self, side: int) -> Tensor:
-        """Rank of each user's (side 0) or item's number of interactions among those that occur."""
-        assert self.train is not None
-        if side == 0:
-            counts = self.train.degree()
-        else:
-            counts = torch.bincount(self.train.indices, minlength=self.train.shape[1])
-        return counts.unique(return_inverse=True)[1]
-
     def _invariant(self, model: MF, batch: Batch) -> Tensor:
-        assert batch.rows is not None
-        tables = self.own(model)
-        levels = [self._levels(side)[batch.ids[k]] for k, side in enumerate((0, 1, 1))]
+        assert batch.rows is not None and self.levels is not None
+        tables, levels = self.own(model), self.levels
         users, items, negatives = (
-            gather(tables[side], level) for side, level in zip((0, 1, 1), levels, strict=True)
+            gather(tables[side], levels[side][ids])
+            for side, ids in zip((0, 1, 1), batch.ids, strict=True)
         )
         order = torch.arange(batch.positive.shape[-1], device=users.device)
         u, p, n = batch.rows
@@ -211,3 +207,8 @@ class Debiasing:
             temperature=temperature,
             strengths=(first, second, third),
         )
+
+
+def _ranks(counts: Tensor) -> Tensor:
+    """Rank of each number among those that occur, from 0: ``(n,)``."""
+    return counts.unique(return_inverse=True)[1]
