@@ -94,6 +94,7 @@ class Debiasing:
     levels: tuple[Tensor, Tensor] | None = None
     values: Tensor | None = None
     pairs: Pairs | None = None
+    known: Tensor | None = None
 
     def __post_init__(self) -> None:
         check_debias(self.name, self.settings)
@@ -101,7 +102,7 @@ class Debiasing:
     def on(self, train: CSR) -> Debiasing:
         """The same for these training interactions."""
         counts = torch.bincount(train.indices, minlength=train.shape[1])
-        values, pairs, levels = None, None, None
+        values, pairs, known, levels = None, None, None, None
         if self.name in ("pd", "pda"):
             values = debiasing.smoothed_popularity(counts) ** self.settings[0]
         elif self.name == "ips":
@@ -109,9 +110,10 @@ class Debiasing:
             values = torch.where(counts > 0, 1 / p, 0.0)  # never a positive: of no use
         elif self.name == "ipl":
             values, pairs = counts, Pairs(train.offsets, train.indices, train.shape[1])
+            known = counts.nonzero().squeeze(1)
         elif self.name == "invcf":
             levels = _ranks(train.degree()), _ranks(counts)
-        return dataclasses.replace(self, levels=levels, values=values, pairs=pairs)
+        return dataclasses.replace(self, levels=levels, values=values, pairs=pairs, known=known)
 
     def prepare(self, model: MF) -> None:
         """Register the method's own parameters on the model, each replica's from its seed.
@@ -172,8 +174,10 @@ class Debiasing:
         assert self.pairs is not None and self.values is not None
         strength, exponent = self.settings
         scores = torch.stack([self.pairs.scores(*both) for both in zip(users, items, strict=True)])
-        spread = debiasing.interaction_spread(scores, self.pairs.items, self.values, exponent)
-        return strength * spread
+        uneven = debiasing.interaction_spread(
+            scores, self.pairs.items, self.values, exponent, self.known
+        )
+        return strength * uneven
 
     @torch.no_grad()
     def scorer(self, model: MF) -> Score:

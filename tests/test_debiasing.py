@@ -140,6 +140,8 @@ def test_interaction_spread(device):
     counts = torch.bincount(items, minlength=5)
     scores = numbers(2, 6, device=device)
     got = debiasing.interaction_spread(scores, items, counts, 1.4)
+    known = torch.tensor([0, 2, 3], device=device)
+    assert torch.equal(debiasing.interaction_spread(scores, items, counts, 1.4, known), got)
     for r in range(2):
         ratios = []
         for item in (0, 2, 3):
