@@ -236,6 +236,11 @@ def distance_correlation(x: Tensor, y: Tensor) -> Tensor:
     """
     if x.shape[:-1] != y.shape[:-1]:
         raise ValueError(f"y has shape {tuple(y.shape)}: expected {tuple(x.shape[:-1])} vectors")
+    if x.shape[-2] < 2:
+        raise ValueError(
+            f"x has shape {tuple(x.shape)}: expected at least two rows to correlate over "
+            "(drop_last leaves out a last batch of one)"
+        )
     a, b = (_centred(v) for v in (x, y))
     covariance = (a * b).mean((-2, -1))
     product = a.square().mean((-2, -1)) * b.square().mean((-2, -1))

@@ -226,3 +226,5 @@ def test_wrong_shapes_and_names_are_refused():
         debiasing.weighted(numbers(3), numbers(3, 2), numbers(3), "hinge")
     with pytest.raises(ValueError, match="y has shape"):
         debiasing.distance_correlation(numbers(3, 2), numbers(4, 2))
+    with pytest.raises(ValueError, match="expected at least two rows"):
+        debiasing.distance_correlation(numbers(1, 2), numbers(1, 3))

@@ -338,6 +338,17 @@ def test_one_step_of_invcf_is_the_gradient_step(data):
         torch.testing.assert_close(after[key], table.detach() - 0.5 * table.grad)
 
 
+def test_a_last_batch_of_one_is_named_where_invcf_cannot_have_it(data):
+    """It has no correlation; training would stop with a loss that is NaN."""
+    settings = dict(
+        loss="sampled_softmax", debias=Debiasing("invcf", (0.1, 0.1, 0.1, 0.2)), epochs=1,
+        batch_size=data.train.nnz - 1, progress=False,
+    )  # fmt: skip
+    with pytest.raises(ValueError, match=r"two rows.*drop_last leaves out a last batch of one"):
+        fit(make("mf", data, (4,)), data, **settings)
+    fit(make("mf", data, (4,)), data, **settings, drop_last=True)
+
+
 @pytest.mark.parametrize("name, values, loss", [
     ("macr", (0.1, 0.1, 3.0), "bce"), ("invcf", (0.1, 0.1, 0.1, 0.2), "sampled_softmax"),
 ])  # fmt: skip
