@@ -11,6 +11,7 @@ import dataclasses
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -75,6 +76,18 @@ class Debiasing:
         ``ipl`` (strength λ, exponent γ), ``invcf`` (λ₁, λ₂, λ₃, temperature). Sources: see
         `specrec_core.debiasing`.
 
+    Attributes
+    ----------
+    factors
+        ``(m,)``, a number for each item that multiplies what it has, set by `on`: m_i^γ of ``pd``
+        and ``pda``, 1 / propensity of ``ips``.
+    pairs, counts, known
+        Of ``ipl``, set by `on`: the training interactions, how many each item has, ``(m,)``, and
+        the items that have any, in order.
+    levels
+        Of ``invcf``, set by `on`: for users ``(n,)`` and for items ``(m,)``, the rank of the number
+        of their interactions among the numbers that occur.
+
     Raises
     ------
     ValueError
@@ -91,29 +104,35 @@ class Debiasing:
 
     name: str = "none"
     settings: tuple[float, ...] = ()
-    levels: tuple[Tensor, Tensor] | None = None
-    values: Tensor | None = None
+    factors: Tensor | None = None
     pairs: Pairs | None = None
+    counts: Tensor | None = None
     known: Tensor | None = None
+    levels: tuple[Tensor, Tensor] | None = None
 
     def __post_init__(self) -> None:
         check_debias(self.name, self.settings)
 
-    def on(self, train: CSR) -> Debiasing:
-        """The same for these training interactions."""
+    def on(self, train: CSR, dtype: torch.dtype = torch.float64) -> Debiasing:
+        """The same for these training interactions, its numbers in the precision of scores."""
         counts = torch.bincount(train.indices, minlength=train.shape[1])
-        values, pairs, known, levels = None, None, None, None
+        of_train: dict[str, Any] = {}
         if self.name in ("pd", "pda"):
-            values = debiasing.smoothed_popularity(counts) ** self.settings[0]
+            factors = debiasing.smoothed_popularity(counts) ** self.settings[0]
+            of_train = {"factors": factors.to(dtype)}
         elif self.name == "ips":
             p = debiasing.propensities(counts, *self.settings)
-            values = torch.where(counts > 0, 1 / p, 0.0)  # never a positive: of no use
+            factors = torch.where(counts > 0, 1 / p, 0.0)  # never a positive: of no use
+            of_train = {"factors": factors.to(dtype)}
         elif self.name == "ipl":
-            values, pairs = counts, Pairs(train.offsets, train.indices, train.shape[1])
-            known = counts.nonzero().squeeze(1)
+            of_train = {
+                "pairs": Pairs(train.offsets, train.indices, train.shape[1]),
+                "counts": counts.to(dtype),
+                "known": counts.nonzero().squeeze(1),
+            }
         elif self.name == "invcf":
-            levels = _ranks(train.degree()), _ranks(counts)
-        return dataclasses.replace(self, levels=levels, values=values, pairs=pairs, known=known)
+            of_train = {"levels": (_ranks(train.degree()), _ranks(counts))}
+        return dataclasses.replace(self, **of_train)
 
     def prepare(self, model: MF) -> None:
         """Register the method's own parameters on the model, each replica's from its seed.
@@ -139,8 +158,8 @@ class Debiasing:
                 continue
             streams = [generator(seed, name) for seed in model.seeds]
             draws = [torch.randn(shape, generator=s, dtype=table.dtype) for s in streams]
-            spread = math.sqrt(2 / (rows + (1 if macr else dim)))
-            own = spread * torch.stack(draws).to(table.device)
+            std = math.sqrt(2 / (rows + (1 if macr else dim)))
+            own = std * torch.stack(draws).to(table.device)
             model.register_parameter(name, nn.Parameter(own))
 
     def own(self, model: MF) -> list[nn.Parameter]:
@@ -161,21 +180,21 @@ class Debiasing:
             return debiasing.macr(s, t, item, other, user, items=alpha, users=beta)
         if self.name == "invcf":
             return self._invariant(model, batch)
-        assert self.values is not None
-        values = self.values.to(s)
+        assert self.factors is not None
+        factors = self.factors.to(s)
         if self.name == "ips":
-            return debiasing.weighted(s, t, values[batch.ids[1]], loss)
-        return debiasing.deconfounded_bpr(s, t, values[batch.ids[1]], values[batch.ids[2]])
+            return debiasing.weighted(s, t, factors[batch.ids[1]], loss)
+        return debiasing.deconfounded_bpr(s, t, factors[batch.ids[1]], factors[batch.ids[2]])
 
     def of_tables(self, users: Tensor, items: Tensor) -> Tensor | None:
         """A penalty ``(R,)`` of whole tables, where the method has one: of IPL."""
         if self.name != "ipl":
             return None
-        assert self.pairs is not None and self.values is not None
+        assert self.pairs is not None and self.counts is not None
         strength, exponent = self.settings
         scores = torch.stack([self.pairs.scores(*both) for both in zip(users, items, strict=True)])
         uneven = debiasing.interaction_spread(
-            scores, self.pairs.items, self.values, exponent, self.known
+            scores, self.pairs.items, self.counts, exponent, self.known
         )
         return strength * uneven
 
@@ -190,8 +209,8 @@ class Debiasing:
             reference = self.settings[2]
             return lambda ids: debiasing.macr_scores(plain(ids), items, users[:, ids], reference)
         if self.name == "pda":
-            values = self.values
-            return lambda ids: debiasing.popularity_scores(plain(ids), values)
+            factors = self.factors
+            return lambda ids: debiasing.popularity_scores(plain(ids), factors)
         return plain  # ELU is increasing: PD ranks as the plain scores do
 
     def _invariant(self, model: MF, batch: Batch) -> Tensor:

@@ -220,7 +220,8 @@ def fit(
     device = model.users.device
     trains = {one: one.csr("train", device) for _, one in lanes.parts()}
     train = trains[lanes.each[0]]
-    balance, correct = (regularizer or Regularizer()).on(train), (debias or Debiasing()).on(train)
+    balance = (regularizer or Regularizer()).on(train)
+    correct = (debias or Debiasing()).on(train, model.users.dtype)
     for name in PER_REPLICA:
         value = getattr(balance, name)
         if isinstance(value, torch.Tensor):
