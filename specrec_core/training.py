@@ -177,7 +177,7 @@ def fit(
         The validation ``metric`` (key ``"validation <metric>"``; with ``select="last"`` that of
         the test split, key ``"test <metric>"``), the mean training loss (key ``"loss"``) and what
         the callbacks gave, at every evaluated epoch; epoch 0 is the initialisation, and its loss
-        is NaN.
+        is NaN. L2 is part of that loss with ``l2_on="rows"`` alone; other penalties always are.
 
     Raises
     ------
