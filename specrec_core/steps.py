@@ -264,7 +264,8 @@ class RowSteps:
     def _shrink_whole(self, table: Tensor, ids: Sequence[Tensor], batch: int) -> None:
         """As `_shrink`, for the rows ``ids`` of a table that has a gradient for all of its rows.
 
-        A row counts as often as it is in the batch, so that none need be gathered.
+        A row counts as often as it is in the batch, so that none need be gathered. It passes over
+        the whole table, of which such a model, one with a graph, has the gradient anyway.
         """
         assert table.grad is not None
         weights = torch.zeros_like(table[..., 0])
