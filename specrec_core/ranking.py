@@ -26,6 +26,7 @@ Wanted = Sequence[tuple[Tensor, Tensor]]
 
 CHUNK_ON_CPU = 5 * 2**20  # scores at a time; a CPU is fastest while they stay in its cache
 CHUNK_ON_GPU = 2**27
+FIRST = 16  # replicas that the first chunk has room for: how many there are, its scores tell
 
 
 @torch.no_grad()
@@ -39,7 +40,7 @@ def recommend(
     if users_per_chunk is not None and users_per_chunk < 1:
         raise ValueError(f"users_per_chunk: {users_per_chunk}, expected at least 1")
     elements = CHUNK_ON_CPU if users.device.type == "cpu" else CHUNK_ON_GPU
-    size = users_per_chunk or max(1, elements // seen.shape[1])
+    size = users_per_chunk or max(1, elements // (FIRST * seen.shape[1]))
     lists: list[Tensor] = []
     start = 0
     while start < len(users):
