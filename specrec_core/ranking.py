@@ -16,6 +16,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
+from specrec_core.arguments import whole
 from specrec_core.interactions import CSR
 
 Score = Callable[[Tensor], Tensor]
@@ -37,6 +38,7 @@ def recommend(
 
     No more than a chunk of the users × items scores exists at a time.
     """
+    whole("k", k, 1)
     if users_per_chunk is not None and users_per_chunk < 1:
         raise ValueError(f"users_per_chunk: {users_per_chunk}, expected at least 1")
     elements = CHUNK_ON_CPU if users.device.type == "cpu" else CHUNK_ON_GPU
@@ -56,6 +58,8 @@ def recommend(
         flat[:, masked] = kept
         start += len(chunk)
         size = users_per_chunk or max(1, elements // scores[:, 0].numel())
+    if not lists:
+        return users.new_empty((len(score(users)), 0, k))
     return torch.cat(lists, dim=1)
 
 
@@ -67,8 +71,9 @@ def top_items(scores: Tensor, k: int) -> Tensor:
     position), for otherwise each of these blocks holds an item that comes before it.
 
     Raises:
-        ValueError: a score is NaN.
+        ValueError: a score is NaN, or k is not an integer of at least 1.
     """
+    whole("k", k, 1)
     n = scores.shape[-1]
     block = block_size(n, k)
     if n <= 2 * block * k:
@@ -76,10 +81,10 @@ def top_items(scores: Tensor, k: int) -> Tensor:
         best = _first(scores, k)
         found = scores.gather(-1, best)
     else:
-        whole = n - n % block
-        maxima = scores[..., :whole].unflatten(-1, (-1, block)).amax(-1)
-        if whole < n:
-            maxima = torch.cat([maxima, scores[..., whole:].amax(-1, keepdim=True)], dim=-1)
+        full = n - n % block
+        maxima = scores[..., :full].unflatten(-1, (-1, block)).amax(-1)
+        if full < n:
+            maxima = torch.cat([maxima, scores[..., full:].amax(-1, keepdim=True)], dim=-1)
         _check_no_nan(maxima)  # a maximum over NaN is NaN
         blocks = _first(maxima, k).sort(-1).values  # ascending, to keep positions in order
         inside = torch.arange(block, device=scores.device)

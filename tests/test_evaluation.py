@@ -320,6 +320,17 @@ def test_seen_items_never_fill_empty_slots(device: str) -> None:
     assert metrics["gini@4"].isnan().all()
 
 
+def test_no_users_have_empty_lists(device: str) -> None:
+    case = Case(5, device, r=3)
+    nobody = torch.empty(0, dtype=torch.long, device=device)
+    lists = recommend(case.score, nobody, case.csr[1], np.int64(5))  # type: ignore[arg-type]
+    assert lists.shape == (3, 0, 5) and lists.dtype == torch.long
+    assert lists.device == nobody.device
+    somebody = torch.arange(4, device=device)
+    expected = recommend(case.score, somebody, case.csr[1], 5)
+    assert torch.equal(recommend(case.score, somebody, case.csr[1], np.int64(5)), expected)  # type: ignore[arg-type]
+
+
 def test_scores_are_left_as_they_were(device: str) -> None:
     case = Case(11, device, users=6, r=1)
     popularity = torch.arange(40.0, device=device)
@@ -380,6 +391,8 @@ def test_bad_arguments() -> None:
         ("score: gave", lambda: evaluate(lambda u: case.score(u)[0], truth, seen)),
         ("score: gave", lambda: evaluate(lambda u: case.score(u).long(), truth, seen)),
         ("scores: hold NaN", lambda: evaluate(lambda u: case.score(u) * torch.nan, truth, seen)),
+        ("k is 0: expected an integer", lambda: recommend(case.score, torch.arange(3), seen, 0)),
+        ("k is 0: expected an integer", lambda: top_items(torch.zeros(3), 0)),
         ("item_groups", lambda: evaluate(case.score, truth, seen, item_groups=torch.zeros(3))),
         ("positives", lambda: ranking_metrics(torch.ones(1, 20) > 0, torch.tensor([0]))),
         ("popularity", lambda: popularity_groups(torch.tensor([0.5, 1.0]))),
