@@ -286,7 +286,7 @@ def read(path: Path) -> Record:
         )
         name = body.pop("name")
         record = Record(experiment=experiment, **body)
-    except (json.JSONDecodeError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError) as error:  # what json does not read is a ValueError
         raise ValueError(f"{path} is not a record ({error}): delete it and run again") from error
     if not name == record.name == path.stem:
         raise ValueError(

@@ -113,6 +113,10 @@ def test_an_edited_or_broken_record_is_refused(tmp_path):
     path.write_text(json.dumps(body))
     with pytest.raises(ValueError, match="never edited by hand"):
         records.read(path)
+    body["experiment"]["dim"] = 0  # settings that no longer pass
+    path.write_text(json.dumps(body))
+    with pytest.raises(ValueError, match=rf"{path.name} is not a record \(dim is 0"):
+        records.read(path)
     path.write_text(path.read_text()[:50])
     with pytest.raises(ValueError, match="is not a record"):
         records.read(path)
