@@ -186,17 +186,20 @@ class XSimGCL(Contrastive):
     def _propagated(self, noisy: bool) -> tuple[Tensor, Tensor]:
         """The mean of the layers and layer l*, ``(R, nodes, d)``."""
         nodes = torch.cat([self.users, self.items], dim=-2)
-        layers = [nodes] if self.variant == "official" else []
+        official = self.variant == "official"
+        total = nodes if official else None
         for layer in range(1, self.layers + 1):
             nodes = self.adjacency.times(nodes)
             if noisy and self.perturbation:
                 shape, where = nodes.shape[1:], nodes.device
                 draws = [torch.rand(shape, generator=s, device=where) for s in self.streams]
-                nodes = nodes + nodes.sign() * (self.perturbation * unit(torch.stack(draws)))
-            layers.append(nodes)
+                noise = unit(torch.stack(draws)) * self.perturbation
+                nodes = nodes + nodes.detach().sign() * noise  # a sign has no gradient
+            total = nodes if total is None else total + nodes
             if layer == self.contrast_layer:
                 chosen = nodes
-        return torch.stack(layers).mean(0), chosen
+        assert total is not None
+        return total / (self.layers + official), chosen
 
     def _both(self, nodes: Tensor) -> tuple[Tensor, Tensor]:
         users, items = nodes.split([self.users.shape[-2], self.items.shape[-2]], dim=-2)

@@ -164,6 +164,20 @@ def test_the_loss_of_xsimgcl_is_that_of_the_formula(data, variant, reduction):
         assert got[r].item() == pytest.approx(0.3 * total, rel=1e-6)
 
 
+@pytest.mark.parametrize("variant", ["formula", "official"])
+def test_the_gradient_of_a_noisy_propagation_is_that_of_a_clean_one(variant, data):
+    """Noise that depends on a sign alone has no gradient: that of the means of powers is left."""
+    model = make("xsimgcl", data, (0, 7), variant=variant)
+    model.new_epoch([generator(s, "samples") for s in (0, 7)])
+    final = model.training_pass()
+    weights = [torch.randn_like(x) for x in final]
+    sum((w * x).sum() for w, x in zip(weights, final, strict=True)).backward()
+    a = torch.tensor(adjacency(*data.train.nonzero(), 60, 50))
+    w = torch.cat(weights, 1)
+    expected = (w + a @ w + a @ a @ w) / 3 if variant == "official" else (a @ w + a @ a @ w) / 2
+    torch.testing.assert_close(torch.cat([model.users.grad, model.items.grad], 1), expected)
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_one_sgd_step_is_the_gradient_of_the_whole_loss(kind, data):
     """Sum of BPR and own loss, and RecBole's norm of the rows, differentiated in one piece."""
