@@ -109,8 +109,9 @@ class RowSteps:
     one for each replica.
 
     On CUDA a step waits for the device with lazy Adam and with co-occurrences; plain BPR of MF and
-    LightGCN do not. Where replicas have not as many samples, what they do not take together waits
-    where settings are tensors, once for each run of neighbours.
+    LightGCN do not, and InvCF and IPL look up once what would wait. Where replicas have not as many
+    samples, what they do not take together waits where settings are tensors, once for each run of
+    neighbours.
     """
 
     sampler: EpochSampler | Sequence[EpochSampler]
