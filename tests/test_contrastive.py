@@ -73,10 +73,49 @@ def test_info_nce_is_the_formula(device):
         np.testing.assert_allclose(part[r].cpu(), expected, rtol=1e-12)
 
 
-def test_info_nce_has_the_gradient_that_gradcheck_finds():
+AMONG = torch.tensor(
+    [[True, False, True, True, False, True], [False, True, True, False, True, True]]
+)
+
+
+@pytest.mark.parametrize("among", [None, AMONG], ids=["all", "some"])
+@pytest.mark.parametrize("temperature", [0.5, torch.tensor([0.5, 0.2], dtype=DTYPE)])
+def test_info_nce_has_the_gradient_that_gradcheck_finds(temperature, among):
     rows = [torch.randn(2, n, 3, dtype=DTYPE, requires_grad=True) for n in (4, 6)]
-    which = torch.randint(0, 6, (2, 4))
-    assert torch.autograd.gradcheck(lambda a, k: losses.info_nce(a, k, which, 0.5), rows)
+    which = torch.tensor([[0, 2, 3, 5], [1, 2, 4, 5]])
+    assert torch.autograd.gradcheck(
+        lambda a, k: losses.info_nce(a, k, which, temperature, among), rows
+    )
+
+
+def plain_info_nce(anchors, keys, which, temperature, among):
+    """As torch differentiates it."""
+    anchors, keys = losses.unit(anchors) / temperature.view(-1, 1, 1), losses.unit(keys)
+    logits = anchors @ keys.mT
+    own = logits.take_along_dim(which.unsqueeze(-1), -1).squeeze(-1)
+    if among is not None:
+        logits = logits.masked_fill(~among.unsqueeze(-2), -torch.inf)
+    return logits.logsumexp(-1) - own
+
+
+@pytest.mark.parametrize("temperature", [1.0, 1e-3])  # 1e-3: exponents of up to 1000
+@pytest.mark.parametrize("among", [None, "some", "none of one replica"])
+def test_info_nce_is_that_of_autograd(among, temperature, device):
+    temperature = torch.tensor([temperature, temperature / 2], dtype=DTYPE, device=device)
+    sizes = (2, 30, 5), (2, 40, 5)
+    rows = [torch.randn(*s, dtype=DTYPE, device=device, requires_grad=True) for s in sizes]
+    which = torch.randint(0, 40, (2, 30), device=device)
+    if among is not None:
+        some = torch.rand(2, 40, device=device) < 0.5
+        some[1] &= among == "some"
+        among = some
+    weights = torch.randn(2, 30, dtype=DTYPE, device=device)
+    found = []
+    for form in (losses.info_nce, plain_info_nce):
+        value = form(*rows, which, temperature, among)
+        found.append((value.detach(), *torch.autograd.grad((weights * value).sum(), rows)))
+    torch.testing.assert_close(*found)
+    assert found[0][1].isfinite().all() and found[0][2].isfinite().all()
 
 
 def edges_of(graph, r, n_users, n_items):
