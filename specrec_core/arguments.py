@@ -6,6 +6,7 @@ This module imports no torch.
 from __future__ import annotations
 
 import math
+import numbers
 from typing import Any
 
 GRAPH_MODELS = ("lightgcn", "sgl", "xsimgcl", "multi_lightgcn")
@@ -72,7 +73,7 @@ def one_of(name: str, value: str, allowed: tuple[str, ...]) -> None:
 
 def whole(name: str, value: int, least: int) -> None:
     """ValueError unless ``value`` is an integer of at least ``least``."""
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < least:
         raise ValueError(f"{name} is {value!r}: expected an integer of at least {least}")
 
 

@@ -6,23 +6,25 @@ a view keeps, the noise) comes from the stream of each replica, on its device.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, Self
 
 import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from specrec_core.arguments import REDUCTIONS, VARIANTS, between, one_of
-from specrec_core.graph import NormalisedAdjacency
+from specrec_core.graph import NormalisedAdjacency, Sides
 from specrec_core.interactions import CSR
 from specrec_core.losses import info_nce, unit
 from specrec_core.models import LightGCN, gather
-from specrec_core.strengths import Strength, check, kept, placed, spread
+from specrec_core.strengths import Strength, check, placed, spread
 
 
 class Contrastive(LightGCN):
     """What both have: w · (InfoNCE of users + InfoNCE of items), as sums or means."""
+
+    strengths = ("contrast_weight", "contrast_temperature")
 
     def __init__(
         self,
@@ -42,10 +44,11 @@ class Contrastive(LightGCN):
         self.contrast_temperature = placed(contrast_temperature, train.device)
         self.reduction = reduction
 
-    def keep(self, replicas: Tensor) -> None:
-        super().keep(replicas)
-        self.contrast_weight = kept(self.contrast_weight, replicas)
-        self.contrast_temperature = kept(self.contrast_temperature, replicas)
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        super()._apply(fn, recurse)
+        for name in self.strengths:
+            setattr(self, name, placed(getattr(self, name), self.users.device))
+        return self
 
     def _weighted(self, total: Tensor) -> Tensor:
         return total * spread(self.contrast_weight, total)
@@ -89,24 +92,28 @@ class SGL(Contrastive):
         )  # fmt: skip
         between("edge_dropout", edge_dropout, 0.0, 1.0, ends=False)
         self.train_edges, self.edge_dropout = train, edge_dropout
-        self.views: list[NormalisedAdjacency] = []
+        self.views: list[Sides] = []
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        super()._apply(fn, recurse)
+        self.train_edges, self.views = self.train_edges.to(self.users.device), []
+        return self
 
     def new_epoch(self, streams: Sequence[torch.Generator]) -> None:
-        dtype = self.users.dtype
-        self.views = [
-            NormalisedAdjacency.of(thinned(self.train_edges, self.edge_dropout, streams), dtype)
-            for _ in range(2)
-        ]
+        self.views = []
+        for _ in range(2):
+            graph = thinned(self.train_edges, self.edge_dropout, streams)
+            adjacency = NormalisedAdjacency.of(graph, self.users.dtype)
+            self.views.append(adjacency.sides(graph.shape[0]))
 
-    def view(self, adjacency: NormalisedAdjacency) -> tuple[Tensor, Tensor]:
+    def view(self, sides: Sides) -> tuple[Tensor, Tensor]:
         """Final embeddings on the graphs of all replicas, which `thinned` has put into one."""
-        cut = self.users.shape[0] * self.users.shape[1]
-        nodes = torch.cat([self.users.flatten(0, 1), self.items.flatten(0, 1)])
-        nodes = adjacency.mean_of_powers(nodes, self.layers)
-        return nodes[:cut].view_as(self.users), nodes[cut:].view_as(self.items)
+        tables = self.users.flatten(0, 1), self.items.flatten(0, 1)
+        users, items = sides.mean_of_powers(*tables, self.layers)
+        return users.view_as(self.users), items.view_as(self.items)
 
     def own_loss(self, final: tuple[Tensor, Tensor], ids: Sequence[Tensor]) -> Tensor:
-        first, second = (self.view(adjacency) for adjacency in self.views)
+        first, second = (self.view(sides) for sides in self.views)
         batch = ids[0].shape[-1]
         total: Tensor | float = 0.0
         for one, other, which in zip(first, second, ids[:2], strict=True):
@@ -179,17 +186,20 @@ class XSimGCL(Contrastive):
     def _propagated(self, noisy: bool) -> tuple[Tensor, Tensor]:
         """The mean of the layers and layer l*, ``(R, nodes, d)``."""
         nodes = torch.cat([self.users, self.items], dim=-2)
-        layers = [nodes] if self.variant == "official" else []
+        official = self.variant == "official"
+        total = nodes if official else None
         for layer in range(1, self.layers + 1):
             nodes = self.adjacency.times(nodes)
             if noisy and self.perturbation:
                 shape, where = nodes.shape[1:], nodes.device
                 draws = [torch.rand(shape, generator=s, device=where) for s in self.streams]
-                nodes = nodes + nodes.sign() * (self.perturbation * unit(torch.stack(draws)))
-            layers.append(nodes)
+                noise = unit(torch.stack(draws)) * self.perturbation
+                nodes = nodes + nodes.detach().sign() * noise  # a sign has no gradient
+            total = nodes if total is None else total + nodes
             if layer == self.contrast_layer:
                 chosen = nodes
-        return torch.stack(layers).mean(0), chosen
+        assert total is not None
+        return total / (self.layers + official), chosen
 
     def _both(self, nodes: Tensor) -> tuple[Tensor, Tensor]:
         users, items = nodes.split([self.users.shape[-2], self.items.shape[-2]], dim=-2)
@@ -215,9 +225,10 @@ def thinned(train: CSR, dropout: float, streams: Sequence[torch.Generator]) -> C
     """Graphs that keep ⌊(1 − dropout)·edges⌋ of the edges, one per stream, as one graph.
 
     Shape ``(R · n_users, R · n_items)``: those of replica r come after those of the ones before.
+    Rounding error of the product never lowers the floor (0.2 of 10 is 2, with a dropout of 0.8).
     """
     n_users, n_items = train.shape
-    kept = int(train.nnz * (1 - dropout))
+    kept = int(train.nnz * (1 - dropout) + 1e-9)
     rows, users, items = train.rows(), [], []
     for r, stream in enumerate(streams):
         order = torch.randperm(train.nnz, generator=stream, device=train.device)
@@ -229,13 +240,14 @@ def thinned(train: CSR, dropout: float, streams: Sequence[torch.Generator]) -> C
     return CSR(offsets, torch.cat(items), (len(streams) * n_users, len(streams) * n_items))
 
 
-def often(ids: Tensor, n: int) -> tuple[Tensor, Tensor]:
+def often(ids: Tensor, n: int, *, fixed_size: bool | None = None) -> tuple[Tensor, Tensor]:
     """Numbers below n in each row of ``ids (R, B)`` and how often they are in it: ``(R, K)`` each.
 
-    On a CPU every number once, filled up with the number 0, no times, where rows differ. On a GPU,
-    where to learn K would stop it, all n numbers, or ids as they are if there are fewer.
+    Every number once, filled up with the number 0, no times, where rows differ. With
+    ``fixed_size``, as on a GPU, where to learn K would stop it: all n numbers, or ids as they are
+    if there are fewer.
     """
-    if ids.is_cuda:
+    if ids.is_cuda if fixed_size is None else fixed_size:
         if ids.shape[-1] < n:
             return ids, torch.ones_like(ids)
         every = torch.arange(n, device=ids.device).expand(len(ids), n)
@@ -247,13 +259,15 @@ def often(ids: Tensor, n: int) -> tuple[Tensor, Tensor]:
     return nodes, counts
 
 
-def distinct(ids: Tensor, n: int) -> tuple[Tensor, Tensor]:
+def distinct(ids: Tensor, n: int, *, fixed_size: bool | None = None) -> tuple[Tensor, Tensor]:
     """Numbers below n that hold those in each row of ``ids (R, B)``, and which count: ``(R, K)``.
 
-    Each that is in the row counts once. K is as in `often`.
+    Each that is in the row counts once; what does not count is filled up from the row, too, as a
+    node without edges has no direction. K and ``fixed_size`` are as in `often`.
     """
-    nodes, counts = often(ids, n)
-    return nodes, first_of_each(ids) if nodes is ids else counts > 0
+    nodes, counts = often(ids, n, fixed_size=fixed_size)
+    counted = first_of_each(ids) if nodes is ids else counts > 0
+    return torch.where(counted, nodes, ids[:, :1]), counted
 
 
 def first_of_each(ids: Tensor) -> Tensor:

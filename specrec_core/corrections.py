@@ -11,6 +11,7 @@ import dataclasses
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -75,6 +76,18 @@ class Debiasing:
         ``ipl`` (strength λ, exponent γ), ``invcf`` (λ₁, λ₂, λ₃, temperature). Sources: see
         `specrec_core.debiasing`.
 
+    Attributes
+    ----------
+    factors
+        ``(m,)``, a number for each item that multiplies what it has, set by `on`: m_i^γ of ``pd``
+        and ``pda``, 1 / propensity of ``ips``.
+    pairs, counts, known
+        Of ``ipl``, set by `on`: the training interactions, how many each item has, ``(m,)``, and
+        the items that have any, in order.
+    levels
+        Of ``invcf``, set by `on`: for users ``(n,)`` and for items ``(m,)``, the rank of the number
+        of their interactions among the numbers that occur.
+
     Raises
     ------
     ValueError
@@ -91,37 +104,62 @@ class Debiasing:
 
     name: str = "none"
     settings: tuple[float, ...] = ()
-    train: CSR | None = None
-    values: Tensor | None = None
+    factors: Tensor | None = None
     pairs: Pairs | None = None
+    counts: Tensor | None = None
+    known: Tensor | None = None
+    levels: tuple[Tensor, Tensor] | None = None
 
     def __post_init__(self) -> None:
         check_debias(self.name, self.settings)
 
-    def on(self, train: CSR) -> Debiasing:
-        """The same for these training interactions."""
+    def on(self, train: CSR, dtype: torch.dtype = torch.float64) -> Debiasing:
+        """The same for these training interactions, its numbers in the precision of scores."""
         counts = torch.bincount(train.indices, minlength=train.shape[1])
-        values, pairs = None, None
+        of_train: dict[str, Any] = {}
         if self.name in ("pd", "pda"):
-            values = debiasing.smoothed_popularity(counts) ** self.settings[0]
+            factors = debiasing.smoothed_popularity(counts) ** self.settings[0]
+            of_train = {"factors": factors.to(dtype)}
         elif self.name == "ips":
             p = debiasing.propensities(counts, *self.settings)
-            values = torch.where(counts > 0, 1 / p, 0.0)  # never a positive: of no use
+            factors = torch.where(counts > 0, 1 / p, 0.0)  # never a positive: of no use
+            of_train = {"factors": factors.to(dtype)}
         elif self.name == "ipl":
-            values, pairs = counts, Pairs(train.offsets, train.indices, train.shape[1])
-        return dataclasses.replace(self, train=train, values=values, pairs=pairs)
+            of_train = {
+                "pairs": Pairs(train.offsets, train.indices, train.shape[1]),
+                "counts": counts.to(dtype),
+                "known": counts.nonzero().squeeze(1),
+            }
+        elif self.name == "invcf":
+            of_train = {"levels": (_ranks(train.degree()), _ranks(counts))}
+        return dataclasses.replace(self, **of_train)
 
     def prepare(self, model: MF) -> None:
-        """Register the method's own parameters on the model, each replica's from its seed."""
+        """Register the method's own parameters on the model, each replica's from its seed.
+
+        Those that it has already, of an earlier fit, go on from where they are; ValueError if they
+        have another shape, ``(R, dim)`` or ``(R, levels, dim)``.
+        """
         dim, table = model.users.shape[-1], model.users
         for side, name in enumerate(OWN.get(self.name, ())):
             macr = self.name == "macr"
-            rows = dim if macr else int(self._levels(side).max()) + 1
+            rows = dim
+            if self.name == "invcf":
+                assert self.levels is not None
+                rows = int(self.levels[side].max()) + 1
             shape: tuple[int, ...] = (dim,) if macr else (rows, dim)
+            there = getattr(model, name, None)
+            if there is not None:
+                if there.shape[1:] != shape:
+                    raise ValueError(
+                        f"the model's {name} has shape {tuple(there.shape)}: expected "
+                        f"{(len(model.seeds), *shape)}; was it trained on other interactions?"
+                    )
+                continue
             streams = [generator(seed, name) for seed in model.seeds]
             draws = [torch.randn(shape, generator=s, dtype=table.dtype) for s in streams]
-            spread = math.sqrt(2 / (rows + (1 if macr else dim)))
-            own = spread * torch.stack(draws).to(table.device)
+            std = math.sqrt(2 / (rows + (1 if macr else dim)))
+            own = std * torch.stack(draws).to(table.device)
             model.register_parameter(name, nn.Parameter(own))
 
     def own(self, model: MF) -> list[nn.Parameter]:
@@ -142,21 +180,23 @@ class Debiasing:
             return debiasing.macr(s, t, item, other, user, items=alpha, users=beta)
         if self.name == "invcf":
             return self._invariant(model, batch)
-        assert self.values is not None
-        values = self.values.to(s)
+        assert self.factors is not None
+        factors = self.factors.to(s)
         if self.name == "ips":
-            return debiasing.weighted(s, t, values[batch.ids[1]], loss)
-        return debiasing.deconfounded_bpr(s, t, values[batch.ids[1]], values[batch.ids[2]])
+            return debiasing.weighted(s, t, factors[batch.ids[1]], loss)
+        return debiasing.deconfounded_bpr(s, t, factors[batch.ids[1]], factors[batch.ids[2]])
 
     def of_tables(self, users: Tensor, items: Tensor) -> Tensor | None:
         """A penalty ``(R,)`` of whole tables, where the method has one: of IPL."""
         if self.name != "ipl":
             return None
-        assert self.pairs is not None and self.values is not None
+        assert self.pairs is not None and self.counts is not None
         strength, exponent = self.settings
         scores = torch.stack([self.pairs.scores(*both) for both in zip(users, items, strict=True)])
-        spread = debiasing.interaction_spread(scores, self.pairs.items, self.values, exponent)
-        return strength * spread
+        uneven = debiasing.interaction_spread(
+            scores, self.pairs.items, self.counts, exponent, self.known
+        )
+        return strength * uneven
 
     @torch.no_grad()
     def scorer(self, model: MF) -> Score:
@@ -169,25 +209,16 @@ class Debiasing:
             reference = self.settings[2]
             return lambda ids: debiasing.macr_scores(plain(ids), items, users[:, ids], reference)
         if self.name == "pda":
-            values = self.values
-            return lambda ids: debiasing.popularity_scores(plain(ids), values)
+            factors = self.factors
+            return lambda ids: debiasing.popularity_scores(plain(ids), factors)
         return plain  # ELU is increasing: PD ranks as the plain scores do
 
-    def _levels(self, side: int) -> Tensor:
-        """Rank of each user's (side 0) or item's number of interactions among those that occur."""
-        assert self.train is not None
-        if side == 0:
-            counts = self.train.degree()
-        else:
-            counts = torch.bincount(self.train.indices, minlength=self.train.shape[1])
-        return counts.unique(return_inverse=True)[1]
-
     def _invariant(self, model: MF, batch: Batch) -> Tensor:
-        assert batch.rows is not None
-        tables = self.own(model)
-        levels = [self._levels(side)[batch.ids[k]] for k, side in enumerate((0, 1, 1))]
+        assert batch.rows is not None and self.levels is not None
+        tables, levels = self.own(model), self.levels
         users, items, negatives = (
-            gather(tables[side], level) for side, level in zip((0, 1, 1), levels, strict=True)
+            gather(tables[side], levels[side][ids])
+            for side, ids in zip((0, 1, 1), batch.ids, strict=True)
         )
         order = torch.arange(batch.positive.shape[-1], device=users.device)
         u, p, n = batch.rows
@@ -199,3 +230,8 @@ class Debiasing:
             temperature=temperature,
             strengths=(first, second, third),
         )
+
+
+def _ranks(counts: Tensor) -> Tensor:
+    """Rank of each number among those that occur, from 0: ``(n,)``."""
+    return counts.unique(return_inverse=True)[1]

@@ -152,7 +152,11 @@ def weighted(positive: Tensor, negative: Tensor, weights: Tensor, loss: str = "b
 
 
 def interaction_spread(
-    scores: Tensor, items: Tensor, popularity: Tensor, exponent: float
+    scores: Tensor,
+    items: Tensor,
+    popularity: Tensor,
+    exponent: float,
+    known: Tensor | None = None,
 ) -> Tensor:
     """std over items of ρ_i = c_i / q_i^{2−γ} with c_i = Σ_{u: y_ui=1} σ(s_ui) [liu2023popularity].
 
@@ -168,6 +172,9 @@ def interaction_spread(
         ``(m,)``, the training interactions q_i.
     exponent
         γ.
+    known
+        The items with q_i > 0, in order, where they were looked up before: to look them up waits
+        for the device on CUDA.
 
     Returns
     -------
@@ -176,7 +183,8 @@ def interaction_spread(
     """
     total = scores.new_zeros(*scores.shape[:-1], popularity.shape[0])
     total = total.index_add(-1, items, torch.sigmoid(scores))
-    known = popularity > 0
+    if known is None:
+        known = popularity.nonzero().squeeze(1)
     ratio = total[..., known] / popularity[known].to(scores) ** (2 - exponent)
     return ratio.std(-1)
 
@@ -228,6 +236,11 @@ def distance_correlation(x: Tensor, y: Tensor) -> Tensor:
     """
     if x.shape[:-1] != y.shape[:-1]:
         raise ValueError(f"y has shape {tuple(y.shape)}: expected {tuple(x.shape[:-1])} vectors")
+    if x.shape[-2] < 2:
+        raise ValueError(
+            f"x has shape {tuple(x.shape)}: expected at least two rows to correlate over "
+            "(drop_last leaves out a last batch of one)"
+        )
     a, b = (_centred(v) for v in (x, y))
     covariance = (a * b).mean((-2, -1))
     product = a.square().mean((-2, -1)) * b.square().mean((-2, -1))

@@ -11,6 +11,7 @@ edge weighs PPMI_ij = max(0, ln(N c_ij / (c_i c_j))).
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +20,7 @@ import scipy.sparse as sp
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from specrec_core.interactions import CSR
 
@@ -47,11 +49,23 @@ class NormalisedAdjacency:
         order = torch.argsort(source, stable=True)
         target = torch.cat([columns, rows])[order]
         degree = torch.bincount(source, minlength=n_users + n_items)
-        scale = degree.to(torch.float64).rsqrt()
         offsets = torch.cat([degree.new_zeros(1), degree.cumsum(0)])
-        values = (scale[source[order]] * scale[target]).to(dtype)
         index = torch.int32 if max(source.numel(), n_users + n_items) < 2**31 else torch.int64
-        return cls(offsets.to(index), target.to(index), values)
+        return cls._weighted(offsets.to(index), target.to(index), dtype)
+
+    @classmethod
+    def _weighted(cls, offsets: Tensor, indices: Tensor, dtype: torch.dtype) -> NormalisedAdjacency:
+        degree = offsets.diff().long()
+        scale = degree.to(torch.float64).rsqrt()
+        own = torch.repeat_interleave(scale, degree, output_size=len(indices))
+        return cls(offsets, indices, (own * scale[indices]).to(dtype))
+
+    def moved(self, move: Callable[[Tensor], Tensor]) -> NormalisedAdjacency:
+        """The same where ``move`` puts its tensors, its weights in the precision that it gives."""
+        offsets, indices, values = (move(x) for x in (self.offsets, self.indices, self.values))
+        if values.dtype == self.values.dtype:
+            return NormalisedAdjacency(offsets, indices, values)
+        return self._weighted(offsets, indices, values.dtype)  # not those rounded before
 
     @property
     def size(self) -> int:
@@ -61,36 +75,15 @@ class NormalisedAdjacency:
         """Â x for dense ``x (n, columns)``, differentiable in x."""
         if x.dim() != 2 or x.shape[0] != self.size:
             raise ValueError(f"x has shape {tuple(x.shape)}: expected ({self.size}, columns)")
-        return _Symmetric.apply(x, self)
-
-    def _product(self, x: Tensor) -> Tensor:
-        return Rows(self.offsets, self.indices, self.values).product(x)
+        return _Symmetric.apply(x, Rows(self.offsets, self.indices, self.values))
 
     def times(self, x: Tensor) -> Tensor:
         """Â x for ``x (*, n, d)``: all leading dimensions are columns of one product."""
         columns = x.movedim(-2, 0).reshape(x.shape[-2], -1)
         return (self @ columns).view(x.shape[-2], *x.shape[:-2], x.shape[-1]).movedim(0, -2)
 
-    def mean_of_powers(self, x: Tensor, layers: int) -> Tensor:
-        """(x + Âx + … + Â^L x) / (L + 1) for ``x (*, n, d)``, by Horner's rule."""
-        if layers < 1:
-            raise ValueError(f"layers is {layers}: expected at least 1")
-        return _MeanOfPowers.apply(x, self, layers)
-
-    def _powers(self, x: Tensor, layers: int) -> Tensor:
-        # All replicas are columns of one product.
-        first = x.movedim(-2, 0).reshape(x.shape[-2], -1).contiguous()
-        rows, final = Rows(self.offsets, self.indices, self.values), torch.empty_like(first)
-        for block in blocks(first):
-            x0 = first[:, block].contiguous()
-            y = x0
-            for _ in range(layers):
-                y = rows.product(y).add_(x0)
-            torch.mul(y, 1 / (layers + 1), out=final[:, block])
-        return final.view(x.shape[-2], *x.shape[:-2], -1).movedim(0, -2)
-
     def sides(self, n_users: int) -> Sides:
-        """The same for a graph of ``n_users`` users and of items, as its two halves."""
+        """Â as its two halves, of a graph whose first ``n_users`` nodes are the users."""
         split = int(self.offsets[n_users])
         return Sides(
             Rows(self.offsets[: n_users + 1], self.indices[:split] - n_users, self.values[:split]),
@@ -107,6 +100,7 @@ class Rows:
     values: Tensor
 
     def product(self, x: Tensor) -> Tensor:
+        """The matrix times ``x (n, columns)``, which is contiguous: ``(rows, columns)``."""
         values = self.values.to(x.dtype)
         if x.is_cuda:
             shape = (self.offsets.shape[0] - 1, x.shape[0])
@@ -126,18 +120,20 @@ class Rows:
 class Sides:
     """Â in two halves: what users take from items, and items from users.
 
-    Tables of users and items need not be put together, and sums are made in place; so a pass of
-    LightGCN, forward and backward, takes half the time that it takes on the whole matrix.
+    Tables of users and items need not be put together, and sums are made in place.
     """
 
     users: Rows
     items: Rows
 
     def mean_of_powers(self, users: Tensor, items: Tensor, layers: int) -> tuple[Tensor, Tensor]:
-        """As `NormalisedAdjacency.mean_of_powers`: ``(*, n_users, d)``, ``(*, n_items, d)``."""
+        """(x + Âx + … + Â^L x) / (L + 1) for the nodes x of both sides, by Horner's rule.
+
+        Shapes: ``users (*, n_users, d)``, ``items (*, n_items, d)`` → the same.
+        """
         if layers < 1:
             raise ValueError(f"layers is {layers}: expected at least 1")
-        return _Powers.apply(users, items, self, layers)
+        return _MeanOfPowers.apply(users, items, self, layers)
 
     def _powers(self, users: Tensor, items: Tensor, layers: int) -> tuple[Tensor, Tensor]:
         # All replicas are columns of one product.
@@ -168,19 +164,6 @@ class _MeanOfPowers(torch.autograd.Function):
     """The mean of powers of a symmetric operator is its own transpose."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, adjacency: NormalisedAdjacency, layers: int) -> Tensor:
-        ctx.adjacency, ctx.layers = adjacency, layers
-        return adjacency._powers(x, layers)
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
-        return ctx.adjacency._powers(gradients[0], ctx.layers), None, None
-
-
-class _Powers(torch.autograd.Function):
-    """The same by its two halves."""
-
-    @staticmethod
     def forward(
         ctx: Any, users: Tensor, items: Tensor, sides: Sides, layers: int
     ) -> tuple[Tensor, Tensor]:
@@ -188,6 +171,7 @@ class _Powers(torch.autograd.Function):
         return sides._powers(users, items, layers)
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, None, None]:
         return *ctx.sides._powers(*gradients, ctx.layers), None, None
 
@@ -196,13 +180,14 @@ class _Symmetric(torch.autograd.Function):
     """A symmetric operator is its own transpose: the backward is the same product."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, adjacency: NormalisedAdjacency) -> Tensor:
-        ctx.adjacency = adjacency
-        return adjacency._product(x.contiguous())
+    def forward(ctx: Any, x: Tensor, rows: Rows) -> Tensor:
+        ctx.rows = rows
+        return rows.product(x.contiguous())
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
-        return ctx.adjacency._product(gradients[0].contiguous()), None
+        return ctx.rows.product(gradients[0].contiguous()), None
 
 
 @dataclass(frozen=True, eq=False)

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from specrec_core.strengths import Strength, spread
 
@@ -203,12 +204,10 @@ def info_nce(
     2 / τ.
     """
     anchors, keys = unit(anchors) / spread(temperature, anchors), unit(keys)
-    logits = anchors @ keys.mT
-    # Not picked from the logits: that would cost another pass over them in the backward.
+    # Not picked from the products of all: that would cost another pass over them in the backward.
     own = (anchors * keys.take_along_dim(which.unsqueeze(-1), -2)).sum(-1)
-    if among is not None:
-        logits = logits.masked_fill(~among.unsqueeze(-2), -torch.inf)
-    return logits.logsumexp(-1) - own
+    total: Tensor = _LogSumExpOfProducts.apply(anchors, keys, among)
+    return total - own
 
 
 class SampleDrop:
@@ -269,6 +268,7 @@ class _BPROfRows(torch.autograd.Function):
         return F.softplus(-x).mean((-2, -1))
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         u, apart, x = ctx.saved_tensors
         scale = gradients[0] / (x.shape[-2] * x.shape[-1])
@@ -277,6 +277,32 @@ class _BPROfRows(torch.autograd.Function):
         of_u = of_u.squeeze(-2) if of_u.shape[-2] == 1 else of_u.sum(-2)
         of_n = weight.unsqueeze(-1) * u.unsqueeze(-2)
         return of_u, weight.sum(-1, keepdim=True).neg() * u, of_n
+
+
+class _LogSumExpOfProducts(torch.autograd.Function):
+    """ln Σ_v exp(aᵀk_v), with its gradient written out: fewer passes over all products.
+
+    Of ``a (*, B, d)`` and ``k (*, n, d)``, over all keys or those ``among (*, n)`` → ``(*, B)``.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, a: Tensor, k: Tensor, among: Tensor | None) -> Tensor:
+        products = a @ k.mT
+        if among is not None:
+            products.masked_fill_(~among.unsqueeze(-2), -torch.inf)
+        top = products.amax(-1, keepdim=True)
+        top = top.masked_fill(top == -torch.inf, 0.0)  # of nothing: or the difference is NaN
+        weights = products.sub_(top).exp_()
+        total = weights.sum(-1, keepdim=True)
+        ctx.save_for_backward(a, k, weights, total)
+        return (total.log() + top).squeeze(-1)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, None]:
+        a, k, weights, total = ctx.saved_tensors
+        scale = gradients[0].unsqueeze(-1) / total.clamp_min(1.0)  # below 1 it is 0: of nothing
+        return scale * (weights @ k), weights.mT @ (scale * a), None
 
 
 ScoreLoss = Callable[[Tensor, Tensor], Tensor]

@@ -23,7 +23,7 @@ from specrec_core.losses import OBJECTIVES
 from specrec_core.neural import CELLS_ON_CPU, CELLS_ON_GPU
 from specrec_core.popularity import BLOCK_ELEMENTS, KEPT_ELEMENTS
 from specrec_core.progress import say
-from specrec_core.ranking import CHUNK_ON_CPU, CHUNK_ON_GPU
+from specrec_core.ranking import CHUNK_ON_CPU, CHUNK_ON_GPU, FIRST
 from specrec_core.records import Experiment
 from specrec_core.sampling import BLOCK, TABLE
 
@@ -175,9 +175,9 @@ def _step(e: Experiment, users: int, items: int, train: int, count: int, table: 
     if e.model in GRAPH_MODELS:  # the propagated table, its gradient, and what each layer keeps
         step += (3 + e.layers) * table
     if e.model == "sgl":
-        step += 2 * (2 + e.layers) * table + 4 * batch * (users + items) * FLOAT
+        step += 2 * (2 + e.layers) * table + 2 * batch * (users + items) * FLOAT
     if e.model == "xsimgcl":
-        step += (2 + 3 * e.layers) * table + 8 * min(batch, max(users, items)) ** 2 * FLOAT
+        step += (2 + 3 * e.layers) * table + 3 * min(batch, max(users, items)) ** 2 * FLOAT
     if e.model == "neumf":  # inputs, masks and outputs of each layer, forward and back
         step += 6 * pairs * (2 * e.dim + sum(e.hidden)) * FLOAT
     elif e.sets:
@@ -194,7 +194,8 @@ def _evaluation(
     tested = _tested(statistics)
     by_chunk = e.positives == "user chunks"
     ranked = users if by_chunk else min(users, tested)  # popularity is looked at for all users
-    rows = min(ranked, max(1, (CHUNK_ON_GPU if cuda else CHUNK_ON_CPU) // items))
+    budget = (CHUNK_ON_GPU if cuda else CHUNK_ON_CPU) // min(count, FIRST)
+    rows = min(ranked, max(1, budget // items))
     # Of the chunk of users, all items: scores, those of the chunk before, and a place for the
     # order; and what they have seen, to leave it out.
     size = 4 * count * rows * items * FLOAT + (8 + count) * (train * rows // users) * INTEGER

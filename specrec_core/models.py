@@ -12,7 +12,7 @@ import copy
 import hashlib
 import math
 from collections.abc import Callable, Sequence
-from typing import Self
+from typing import Any, Self
 
 import torch
 import torch.nn.functional as F
@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from specrec_core.arguments import INITS, PROPAGATIONS, one_of
 from specrec_core.graph import NormalisedAdjacency
 from specrec_core.interactions import CSR
+from specrec_core.strengths import kept
 
 
 def generator(seed: int, purpose: str, device: torch.device | str = "cpu") -> torch.Generator:
@@ -49,6 +50,7 @@ class MF(nn.Module):
 
     own_tables = True  # the rows of `xavier` are those of one side, not of both together
     inner_product = True  # a score is the inner product of what calling the model gives
+    strengths: tuple[str, ...] = ()  # attributes that are numbers, or tensors of one per replica
 
     def __init__(
         self,
@@ -159,7 +161,13 @@ class MF(nn.Module):
         """Drop every replica but those at positions ``replicas``, in place."""
         for name, parameter in list(self.named_parameters()):
             setattr(self, name, nn.Parameter(parameter.detach()[replicas]))
+        for name in self.strengths:
+            setattr(self, name, kept(getattr(self, name), replicas))
         self.seeds = tuple(self.seeds[i] for i in replicas.tolist())
+
+    def of_replicas(self) -> dict[str, Any]:
+        """What says which replicas these are, beside their parameters: attributes by name."""
+        return {name: getattr(self, name) for name in ("seeds", *self.strengths)}
 
 
 class LightGCN(MF):
@@ -189,10 +197,17 @@ class LightGCN(MF):
             raise ValueError(f"layers is {layers}: expected at least 1 (none is MF)")
         one_of("propagation", propagation, PROPAGATIONS)
         super().__init__(*train.shape, dim, seeds=seeds, init=init, init_std=init_std, dtype=dtype)
-        self.to(train.offsets.device)
+        super()._apply(lambda table: table.to(train.device))
         self.layers, self.propagation = layers, propagation
         self.adjacency = NormalisedAdjacency.of(train, dtype)
         self.sides = self.adjacency.sides(train.shape[0])
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        """What ``to``, ``double`` and the like call: the graph goes where the tables go."""
+        super()._apply(fn, recurse)
+        self.adjacency = self.adjacency.moved(fn)
+        self.sides = self.adjacency.sides(self.users.shape[1])
+        return self
 
     def part(self, replicas: slice) -> Self:
         raise NotImplementedError("a model with a graph is not taken apart: its replicas share it")

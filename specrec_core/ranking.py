@@ -16,6 +16,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
+from specrec_core.arguments import whole
 from specrec_core.interactions import CSR
 
 Score = Callable[[Tensor], Tensor]
@@ -26,6 +27,7 @@ Wanted = Sequence[tuple[Tensor, Tensor]]
 
 CHUNK_ON_CPU = 5 * 2**20  # scores at a time; a CPU is fastest while they stay in its cache
 CHUNK_ON_GPU = 2**27
+FIRST = 16  # replicas that the first chunk has room for: how many there are, its scores tell
 
 
 @torch.no_grad()
@@ -36,10 +38,11 @@ def recommend(
 
     No more than a chunk of the users × items scores exists at a time.
     """
+    whole("k", k, 1)
     if users_per_chunk is not None and users_per_chunk < 1:
         raise ValueError(f"users_per_chunk: {users_per_chunk}, expected at least 1")
     elements = CHUNK_ON_CPU if users.device.type == "cpu" else CHUNK_ON_GPU
-    size = users_per_chunk or max(1, elements // seen.shape[1])
+    size = users_per_chunk or max(1, elements // (FIRST * seen.shape[1]))
     lists: list[Tensor] = []
     start = 0
     while start < len(users):
@@ -55,6 +58,8 @@ def recommend(
         flat[:, masked] = kept
         start += len(chunk)
         size = users_per_chunk or max(1, elements // scores[:, 0].numel())
+    if not lists:
+        return users.new_empty((len(score(users)), 0, k))
     return torch.cat(lists, dim=1)
 
 
@@ -66,27 +71,30 @@ def top_items(scores: Tensor, k: int) -> Tensor:
     position), for otherwise each of these blocks holds an item that comes before it.
 
     Raises:
-        ValueError: a score is NaN.
+        ValueError: a score is NaN, or k is not an integer of at least 1.
     """
+    whole("k", k, 1)
     n = scores.shape[-1]
     block = block_size(n, k)
     if n <= 2 * block * k:
         _check_no_nan(scores)
         best = _first(scores, k)
+        found = scores.gather(-1, best)
     else:
-        whole = n - n % block
-        maxima = scores[..., :whole].unflatten(-1, (-1, block)).amax(-1)
-        if whole < n:
-            maxima = torch.cat([maxima, scores[..., whole:].amax(-1, keepdim=True)], dim=-1)
+        full = n - n % block
+        maxima = scores[..., :full].unflatten(-1, (-1, block)).amax(-1)
+        if full < n:
+            maxima = torch.cat([maxima, scores[..., full:].amax(-1, keepdim=True)], dim=-1)
         _check_no_nan(maxima)  # a maximum over NaN is NaN
         blocks = _first(maxima, k).sort(-1).values  # ascending, to keep positions in order
         inside = torch.arange(block, device=scores.device)
         candidates = (blocks.unsqueeze(-1) * block + inside).flatten(-2)
         values = scores.gather(-1, candidates.clamp(max=n - 1))
-        values.masked_fill_(candidates >= n, -torch.inf)
-        best = candidates.gather(-1, _first(values, k)).clamp(max=n - 1)
-    empty = scores.gather(-1, best) == -torch.inf
-    return torch.nn.functional.pad(best.masked_fill(empty, -1), (0, k - best.shape[-1]), value=-1)
+        values.masked_fill_(candidates >= n, -torch.inf)  # past the end: never an item
+        order = _first(values, k)
+        best, found = candidates.gather(-1, order), values.gather(-1, order)
+    best = best.masked_fill(found == -torch.inf, -1)
+    return torch.nn.functional.pad(best, (0, k - best.shape[-1]), value=-1)
 
 
 def block_size(n: int, k: int) -> int:

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import numbers
 import operator
 import os
 from collections.abc import Iterator, Mapping
@@ -160,6 +161,9 @@ class Experiment:
             value = getattr(self, f.name)
             if str(f.type).startswith("float") and value is not None:
                 object.__setattr__(self, f.name, float(value))
+            if str(f.type).startswith("int") and isinstance(value, numbers.Integral):
+                if not isinstance(value, bool):
+                    object.__setattr__(self, f.name, int(value))  # json knows no numpy.int64
             if f.type == "bool" and not isinstance(value, bool):
                 raise ValueError(f"{f.name} is {value!r}: expected True or False")
         protocol.check(self)
@@ -282,7 +286,7 @@ def read(path: Path) -> Record:
         )
         name = body.pop("name")
         record = Record(experiment=experiment, **body)
-    except (json.JSONDecodeError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError) as error:  # what json does not read is a ValueError
         raise ValueError(f"{path} is not a record ({error}): delete it and run again") from error
     if not name == record.name == path.stem:
         raise ValueError(

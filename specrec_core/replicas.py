@@ -122,8 +122,13 @@ def neighbours(values: Sequence[Any]) -> list[tuple[int, int]]:
     return list(itertools.pairwise([0, *ends, len(values)]))
 
 
-def restore(model: MF, seeds: Sequence[int], best: Sequence[Mapping[str, Tensor]]) -> None:
-    """Put every replica back, stopped or not, at its best epoch."""
+def restore(model: MF, of_all: Mapping[str, Any], best: Sequence[Mapping[str, Tensor]]) -> None:
+    """Put every replica back, stopped or not, at its best epoch.
+
+    ``of_all`` is what `MF.of_replicas` gave before any was dropped, ``best`` the parameters of each
+    replica by name, without the dimension of replicas.
+    """
     for key in best[0]:
         setattr(model, key, torch.nn.Parameter(torch.stack([tables[key] for tables in best])))
-    model.seeds = tuple(seeds)
+    for name, value in of_all.items():
+        setattr(model, name, value)

@@ -109,8 +109,9 @@ class RowSteps:
     one for each replica.
 
     On CUDA a step waits for the device with lazy Adam and with co-occurrences; plain BPR of MF and
-    LightGCN do not. Where replicas have not as many samples, what they do not take together waits
-    where settings are tensors, once for each run of neighbours.
+    LightGCN do not, and InvCF and IPL look up once what would wait. Where replicas have not as many
+    samples, what they do not take together waits where settings are tensors, once for each run of
+    neighbours.
     """
 
     sampler: EpochSampler | Sequence[EpochSampler]
@@ -264,7 +265,8 @@ class RowSteps:
     def _shrink_whole(self, table: Tensor, ids: Sequence[Tensor], batch: int) -> None:
         """As `_shrink`, for the rows ``ids`` of a table that has a gradient for all of its rows.
 
-        A row counts as often as it is in the batch, so that none need be gathered.
+        A row counts as often as it is in the batch, so that none need be gathered. It passes over
+        the whole table, of which such a model, one with a graph, has the gradient anyway.
         """
         assert table.grad is not None
         weights = torch.zeros_like(table[..., 0])

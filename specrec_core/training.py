@@ -177,7 +177,7 @@ def fit(
         The validation ``metric`` (key ``"validation <metric>"``; with ``select="last"`` that of
         the test split, key ``"test <metric>"``), the mean training loss (key ``"loss"``) and what
         the callbacks gave, at every evaluated epoch; epoch 0 is the initialisation, and its loss
-        is NaN.
+        is NaN. L2 is part of that loss with ``l2_on="rows"`` alone; other penalties always are.
 
     Raises
     ------
@@ -220,7 +220,8 @@ def fit(
     device = model.users.device
     trains = {one: one.csr("train", device) for _, one in lanes.parts()}
     train = trains[lanes.each[0]]
-    balance, correct = (regularizer or Regularizer()).on(train), (debias or Debiasing()).on(train)
+    balance = (regularizer or Regularizer()).on(train)
+    correct = (debias or Debiasing()).on(train, model.users.dtype)
     for name in PER_REPLICA:
         value = getattr(balance, name)
         if isinstance(value, torch.Tensor):
@@ -254,7 +255,7 @@ def fit(
         epoch_of = RowSteps(sampler, objective, batch_size, drop_last, l2, l2_on)
     judge = Judge(split, metric, candidates, redraw, correct, trains)
 
-    seeds, data_of = model.seeds, lanes.each
+    seeds, of_all, data_of = model.seeds, model.of_replicas(), lanes.each
     history = History([[] for _ in seeds], best_epoch=[0] * len(seeds), seconds=[0.0] * len(seeds))
     history.epochs_run = [0] * len(seeds)
     best_value = [-float("inf")] * len(seeds)
@@ -313,5 +314,5 @@ def fit(
             started = now
             if not active:
                 break
-    restore(model, seeds, best_tables)
+    restore(model, of_all, best_tables)
     return history

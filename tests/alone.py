@@ -4,6 +4,7 @@ import numpy as np
 import torch
 
 from specrec_core import synthetic
+from specrec_core.contrastive import SGL, XSimGCL
 from specrec_core.models import MF, LightGCN
 from specrec_core.training import fit
 
@@ -16,6 +17,15 @@ def make(kind, data, seeds, device):
     if kind == "lightgcn":
         train = data.csr("train", device)
         return LightGCN(train, 6, layers=2, seeds=seeds, dtype=torch.float64)
+    if kind in ("sgl", "xsimgcl"):
+        settings = dict(
+            contrast_weight=0.3, contrast_temperature=0.5, layers=2, seeds=seeds,
+            dtype=torch.float64,
+        )  # fmt: skip
+        train = data.csr("train", device)
+        if kind == "sgl":
+            return SGL(train, 6, edge_dropout=0.2, **settings)
+        return XSimGCL(train, 6, perturbation=0.1, contrast_layer=1, **settings)
     return MF(data.n_users, data.n_items, 6, seeds=seeds, dtype=torch.float64).to(device)
 
 

@@ -1,11 +1,15 @@
 """SGL and XSimGCL against slow references in float64, and their replicas against single runs."""
 
+from functools import partial
+
 import numpy as np
 import pytest
+import scipy.sparse as sp
 import torch
 
-from specrec_core import losses, synthetic
+from specrec_core import contrastive, losses, synthetic
 from specrec_core.contrastive import SGL, XSimGCL, distinct, first_of_each, thinned
+from specrec_core.interactions import CSR
 from specrec_core.models import generator
 from specrec_core.sampling import EpochSampler
 from specrec_core.training import fit
@@ -69,10 +73,49 @@ def test_info_nce_is_the_formula(device):
         np.testing.assert_allclose(part[r].cpu(), expected, rtol=1e-12)
 
 
-def test_info_nce_has_the_gradient_that_gradcheck_finds():
+AMONG = torch.tensor(
+    [[True, False, True, True, False, True], [False, True, True, False, True, True]]
+)
+
+
+@pytest.mark.parametrize("among", [None, AMONG], ids=["all", "some"])
+@pytest.mark.parametrize("temperature", [0.5, torch.tensor([0.5, 0.2], dtype=DTYPE)])
+def test_info_nce_has_the_gradient_that_gradcheck_finds(temperature, among):
     rows = [torch.randn(2, n, 3, dtype=DTYPE, requires_grad=True) for n in (4, 6)]
-    which = torch.randint(0, 6, (2, 4))
-    assert torch.autograd.gradcheck(lambda a, k: losses.info_nce(a, k, which, 0.5), rows)
+    which = torch.tensor([[0, 2, 3, 5], [1, 2, 4, 5]])
+    assert torch.autograd.gradcheck(
+        lambda a, k: losses.info_nce(a, k, which, temperature, among), rows
+    )
+
+
+def plain_info_nce(anchors, keys, which, temperature, among):
+    """As torch differentiates it."""
+    anchors, keys = losses.unit(anchors) / temperature.view(-1, 1, 1), losses.unit(keys)
+    logits = anchors @ keys.mT
+    own = logits.take_along_dim(which.unsqueeze(-1), -1).squeeze(-1)
+    if among is not None:
+        logits = logits.masked_fill(~among.unsqueeze(-2), -torch.inf)
+    return logits.logsumexp(-1) - own
+
+
+@pytest.mark.parametrize("temperature", [1.0, 1e-3])  # 1e-3: exponents of up to 1000
+@pytest.mark.parametrize("among", [None, "some", "none of one replica"])
+def test_info_nce_is_that_of_autograd(among, temperature, device):
+    temperature = torch.tensor([temperature, temperature / 2], dtype=DTYPE, device=device)
+    sizes = (2, 30, 5), (2, 40, 5)
+    rows = [torch.randn(*s, dtype=DTYPE, device=device, requires_grad=True) for s in sizes]
+    which = torch.randint(0, 40, (2, 30), device=device)
+    if among is not None:
+        some = torch.rand(2, 40, device=device) < 0.5
+        some[1] &= among == "some"
+        among = some
+    weights = torch.randn(2, 30, dtype=DTYPE, device=device)
+    found = []
+    for form in (losses.info_nce, plain_info_nce):
+        value = form(*rows, which, temperature, among)
+        found.append((value.detach(), *torch.autograd.grad((weights * value).sum(), rows)))
+    torch.testing.assert_close(*found)
+    assert found[0][1].isfinite().all() and found[0][2].isfinite().all()
 
 
 def edges_of(graph, r, n_users, n_items):
@@ -94,6 +137,13 @@ def test_views_keep_the_share_of_edges(data):
         chosen.append(pairs)
     assert chosen[0] != chosen[1]
     assert (graph.rows().diff() >= 0).all()
+
+
+@pytest.mark.parametrize("dropout, left", [(0.8, 2), (0.9, 1), (0.7, 3), (0.25, 7), (0.99, 0)])
+def test_rounding_does_not_cost_an_edge(dropout, left):
+    """1 - 0.8 is a little less than 0.2 in floating point, and ten times that less than 2."""
+    train = CSR.from_scipy(sp.csr_matrix(np.eye(10)))
+    assert thinned(train, dropout, [generator(0, "samples")]).nnz == left
 
 
 @pytest.mark.parametrize("batch", [30, 55, 80])  # below, between and above the 60 and 50 nodes
@@ -153,6 +203,20 @@ def test_the_loss_of_xsimgcl_is_that_of_the_formula(data, variant, reduction):
         assert got[r].item() == pytest.approx(0.3 * total, rel=1e-6)
 
 
+@pytest.mark.parametrize("variant", ["formula", "official"])
+def test_the_gradient_of_a_noisy_propagation_is_that_of_a_clean_one(variant, data):
+    """Noise that depends on a sign alone has no gradient: that of the means of powers is left."""
+    model = make("xsimgcl", data, (0, 7), variant=variant)
+    model.new_epoch([generator(s, "samples") for s in (0, 7)])
+    final = model.training_pass()
+    weights = [torch.randn_like(x) for x in final]
+    sum((w * x).sum() for w, x in zip(weights, final, strict=True)).backward()
+    a = torch.tensor(adjacency(*data.train.nonzero(), 60, 50))
+    w = torch.cat(weights, 1)
+    expected = (w + a @ w + a @ a @ w) / 3 if variant == "official" else (a @ w + a @ a @ w) / 2
+    torch.testing.assert_close(torch.cat([model.users.grad, model.items.grad], 1), expected)
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_one_sgd_step_is_the_gradient_of_the_whole_loss(kind, data):
     """Sum of BPR and own loss, and RecBole's norm of the rows, differentiated in one piece."""
@@ -200,14 +264,75 @@ def test_replicas_equal_single_runs(kind, data, device):
         torch.testing.assert_close(alone.users[0], together.users[r], rtol=1e-5, atol=1e-8)
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_model_trains_after_it_was_moved(kind, data, device):
+    """What it draws, its graph and its strengths are where its tables are."""
+    model = make(kind, data, (1, 4))
+    model.contrast_weight = torch.tensor([0.3, 0.2])
+    model.new_epoch([generator(s, "samples") for s in (1, 4)])
+    model = model.float().to(device)
+    assert model.contrast_weight.device == model.users.device
+    fit(model, data, learning_rate=0.02, batch_size=128, epochs=2, progress=False)
+    assert model.users.dtype == torch.float32 and model.users.isfinite().all()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_fit_leaves_the_strengths_of_all_replicas(kind, data, device):
+    """Also of those that stopped before the others; so a second fit goes on with all of them."""
+    model = make(kind, data, (1, 4, 0), device)
+    before = {"contrast_weight": [0.3, 0.31, 0.3], "contrast_temperature": [0.5, 0.5, 0.51]}
+    for name, values in before.items():
+        setattr(model, name, torch.tensor(values, device=device))
+    settings = dict(learning_rate=0.02, batch_size=128, epochs=20, patience=2, progress=False)
+    for again in (False, True):
+        history = fit(model, data, **settings)
+        assert again or len(set(history.epochs_run)) > 1, "all stopped at once: a weak test"
+        assert model.seeds == (1, 4, 0) and model.users.shape[0] == 3
+        for name, values in before.items():
+            torch.testing.assert_close(getattr(model, name).cpu(), torch.tensor(values))
+
+
+@pytest.mark.parametrize("fixed_size", [None, False, True])
 @pytest.mark.parametrize("n", [5, 40])
-def test_distinct_numbers_count_once(n, device):
+def test_distinct_numbers_count_once(n, fixed_size, device):
     ids = torch.tensor([[3, 1, 3, 3, 0, 1], [4, 4, 2, 4, 2, 4]], device=device)
-    nodes, counted = distinct(ids, n)
+    nodes, counted = distinct(ids, n, fixed_size=fixed_size)
     assert nodes.shape == counted.shape
     for row, kept, expected in zip(nodes.tolist(), counted.tolist(), ids.tolist(), strict=True):
         found = [node for node, counts in zip(row, kept, strict=True) if counts]
         assert sorted(found) == sorted(set(expected))
+        assert set(row) == set(expected), "filled up with a number that is not in the row"
+
+
+@pytest.mark.parametrize("variant", ["formula", "official"])
+@pytest.mark.parametrize("batch", [6, 20])  # below and above the 8 users and 6 items
+def test_nodes_without_edges_stay_out_of_the_loss_of_xsimgcl(batch, variant, monkeypatch):
+    """User 0 and item 0 have no edges; with two replicas, or on a GPU, rows are filled up."""
+    dense = np.ones((8, 6))
+    dense[0], dense[:, 0], dense[1, 1] = 0, 0, 0
+    graph = CSR.from_scipy(sp.csr_matrix(dense))
+    first = torch.tensor([[1, 2, 3, 4, 5, 6, 7], [1, 2, 1, 2, 1, 2, 1]])
+    users = first.repeat(1, 3)[:, :batch]
+    items = users.remainder(5) + 1
+
+    def found(replicas):
+        seeds = tuple(range(2))[replicas]
+        model = XSimGCL(
+            graph, 4, layers=2, contrast_weight=0.3, contrast_temperature=0.5, perturbation=0.1,
+            contrast_layer=1, variant=variant, seeds=seeds, dtype=DTYPE,
+        )  # fmt: skip
+        model.new_epoch([generator(s, "samples") for s in seeds])
+        value = model.own_loss(model.training_pass(), [users[replicas], items[replicas]])
+        value.sum().backward()
+        return value.detach(), model.users.grad, model.items.grad
+
+    together = found(slice(0, 2))
+    assert all(x.isfinite().all() for x in together)
+    for r in range(2):
+        for one, both in zip(found(slice(r, r + 1)), together, strict=True):
+            torch.testing.assert_close(one[0], both[r])
+    monkeypatch.setattr(contrastive, "distinct", partial(distinct, fixed_size=True))
+    torch.testing.assert_close(found(slice(0, 2)), together)
 
 
 def test_the_first_of_each_is_marked(device):

@@ -140,6 +140,8 @@ def test_interaction_spread(device):
     counts = torch.bincount(items, minlength=5)
     scores = numbers(2, 6, device=device)
     got = debiasing.interaction_spread(scores, items, counts, 1.4)
+    known = torch.tensor([0, 2, 3], device=device)
+    assert torch.equal(debiasing.interaction_spread(scores, items, counts, 1.4, known), got)
     for r in range(2):
         ratios = []
         for item in (0, 2, 3):
@@ -224,3 +226,5 @@ def test_wrong_shapes_and_names_are_refused():
         debiasing.weighted(numbers(3), numbers(3, 2), numbers(3), "hinge")
     with pytest.raises(ValueError, match="y has shape"):
         debiasing.distance_correlation(numbers(3, 2), numbers(4, 2))
+    with pytest.raises(ValueError, match="expected at least two rows"):
+        debiasing.distance_correlation(numbers(1, 2), numbers(1, 3))

@@ -5,13 +5,15 @@ spectra are in double precision; ranked are tables whose inner products single p
 exactly, so that even the order of equal scores is to be the same.
 """
 
+import contextlib
+from functools import partial
 from types import SimpleNamespace
 
 import pytest
 import torch
 from alone import make, small_data
 
-from specrec_core import spectra
+from specrec_core import contrastive, spectra
 from specrec_core.corrections import Debiasing
 from specrec_core.evaluation import evaluate, popularity_groups
 from specrec_core.models import generator
@@ -22,7 +24,9 @@ from specrec_core.sampling import EpochSampler
 from specrec_core.steps import Objective, RowSteps
 
 SEEDS = (0, 1)
-TRAINED = [("mf", "adam"), ("mf", "lazy_adam"), ("lightgcn", "adam")]
+CONTRASTS = ["sgl", "xsimgcl"]
+TRAINED = [("mf", "adam"), ("mf", "lazy_adam"), ("lightgcn", "adam"),
+           *[(kind, "adam") for kind in CONTRASTS]]  # fmt: skip
 
 
 @pytest.fixture
@@ -32,17 +36,37 @@ def cuda():
     return "cuda"
 
 
+@contextlib.contextmanager
+def drawn_on_cpu():
+    """Inside, edges and noise of the contrastive models come from generators of the CPU."""
+    edges, noise = contrastive.thinned, torch.rand
+
+    def thinned(train, dropout, streams):
+        return edges(train.to("cpu"), dropout, streams).to(train.device)
+
+    def rand(shape, *, generator, device):
+        # In double precision: lengths of rows in single precision differ between devices.
+        return noise(shape, generator=generator).to(device, torch.float64)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(contrastive, "thinned", thinned)
+        patch.setattr(torch, "rand", rand)
+        yield
+
+
 def trained(kind, optimizer, device):
     """Losses ``(R, 2)`` of two steps, and what they leave of the tables."""
     data = small_data()
     train = data.csr("train")
     drawn = EpochSampler(train, "interactions", 2, "uniform").epoch(generator(0, "samples"))
     samples = [ids.to(device) for ids in drawn]
-    model, there = make(kind, data, SEEDS, device), train.to(device)
+    model, there = make(kind, data, SEEDS, "cpu").to(device), train.to(device)
     objective = Objective("bpr", Regularizer().on(there), Debiasing().on(there))
     sampler = SimpleNamespace(epoch=lambda stream: samples)
     steps = RowSteps(sampler, objective, -(-train.nnz // 2), l2=1e-2)
-    losses = steps(model, optimizer_of(optimizer, model, 0.01), [None] * len(SEEDS))
+    streams = [generator(seed, "samples") for seed in SEEDS]
+    with drawn_on_cpu():
+        losses = steps(model, optimizer_of(optimizer, model, 0.01), streams)
     tables = dict(model.named_parameters())
     return {name: x.detach().cpu() for name, x in {"losses": losses, **tables}.items()}
 
@@ -55,6 +79,16 @@ def test_two_steps_of_training_are_those_of_the_cpu(kind, optimizer, cuda):
     assert (here["losses"][:, 1] < here["losses"][:, 0]).all()
     # A first step of Adam divides gradients, and their rounding, by their size: 1e-8 at the least.
     torch.testing.assert_close(there, here, rtol=1e-9, atol=1e-10)
+
+
+@pytest.mark.parametrize("kind", CONTRASTS)
+def test_what_is_filled_up_on_a_gpu_is_not_trained_on(kind, monkeypatch):
+    """Two steps on a CPU, with nodes of as many as they are there and as on a GPU."""
+    here = trained(kind, "adam", "cpu")
+    assert here["losses"].shape == (2, 2) and here["losses"].isfinite().all()
+    often = partial(contrastive.often, fixed_size=True)
+    monkeypatch.setattr(contrastive, "often", lambda ids, n, **size: often(ids, n))
+    torch.testing.assert_close(trained(kind, "adam", "cpu"), here, rtol=1e-9, atol=1e-10)
 
 
 def ranked(device):

@@ -131,7 +131,7 @@ def test_a_hundred_of_thousands_are_those_of_a_stable_sort(
 
     got = evaluate(score, *case.csr, k=(10, 100), conventions=("standard",))
     evaluated = np.flatnonzero(case.truth.any(axis=1))
-    assert len(chunks) > 2 and sum(chunks) == len(evaluated) and max(chunks) == 20
+    assert len(chunks) > 2 and sum(chunks) == len(evaluated) and max(chunks) == 10  # of two
     lists = recommend(case.score, got.users, case.csr[1], 100).cpu().numpy()
     expected: dict[str, list[float]] = {}
     for scores, listed in zip(case.scores, lists, strict=True):
@@ -174,6 +174,31 @@ def test_top_items_is_a_stable_sort(device: str, n: int, levels: int) -> None:
                 continue  # rounding to bfloat16 would make other ties
             values = torch.tensor(scores, device=device, dtype=dtype)
             np.testing.assert_array_equal(top_items(values, k).cpu(), order)
+
+
+@pytest.mark.parametrize("n, k", [(203, 3), (1001, 10), (5003, 20)])
+def test_no_item_is_listed_twice(device: str, n: int, k: int) -> None:
+    """Users with fewer than k candidates, the last item among them; by blocks, the last not full.
+
+    Places past the end of the last block must not stand for its last item.
+    """
+    block = ranking.block_size(n, k)
+    assert n > 2 * block * k and n % block, "one sort for all, or no block to fill up"
+    rng = np.random.default_rng(n)
+    scores = np.full((2, 40, n), -np.inf)
+    for row in scores.reshape(-1, n):
+        candidates = rng.choice(n - 1, rng.integers(0, k), replace=False)
+        row[candidates] = rng.integers(-5, 5, len(candidates))
+        row[-1] = rng.integers(-5, 5)
+    order = np.argsort(-scores, axis=-1, kind="stable")[..., :k]
+    expected = np.where(np.take_along_axis(scores, order, -1) == -np.inf, -1, order)
+    values = torch.tensor(scores, device=device)
+    np.testing.assert_array_equal(top_items(values, k).cpu(), expected)
+    last = np.zeros((40, n))
+    last[:, -1] = 1
+    truth, seen = (CSR.from_scipy(sp.csr_matrix(x), device) for x in (last, np.zeros((40, n))))
+    recall = evaluate(lambda users: values[:, users], truth, seen, k=(k,)).mean[f"recall@{k}"]
+    assert recall.max() <= 1
 
 
 def test_does_not_depend_on_chunks(device: str) -> None:
@@ -295,6 +320,17 @@ def test_seen_items_never_fill_empty_slots(device: str) -> None:
     assert metrics["gini@4"].isnan().all()
 
 
+def test_no_users_have_empty_lists(device: str) -> None:
+    case = Case(5, device, r=3)
+    nobody = torch.empty(0, dtype=torch.long, device=device)
+    lists = recommend(case.score, nobody, case.csr[1], np.int64(5))  # type: ignore[arg-type]
+    assert lists.shape == (3, 0, 5) and lists.dtype == torch.long
+    assert lists.device == nobody.device
+    somebody = torch.arange(4, device=device)
+    expected = recommend(case.score, somebody, case.csr[1], 5)
+    assert torch.equal(recommend(case.score, somebody, case.csr[1], np.int64(5)), expected)  # type: ignore[arg-type]
+
+
 def test_scores_are_left_as_they_were(device: str) -> None:
     case = Case(11, device, users=6, r=1)
     popularity = torch.arange(40.0, device=device)
@@ -355,6 +391,8 @@ def test_bad_arguments() -> None:
         ("score: gave", lambda: evaluate(lambda u: case.score(u)[0], truth, seen)),
         ("score: gave", lambda: evaluate(lambda u: case.score(u).long(), truth, seen)),
         ("scores: hold NaN", lambda: evaluate(lambda u: case.score(u) * torch.nan, truth, seen)),
+        ("k is 0: expected an integer", lambda: recommend(case.score, torch.arange(3), seen, 0)),
+        ("k is 0: expected an integer", lambda: top_items(torch.zeros(3), 0)),
         ("item_groups", lambda: evaluate(case.score, truth, seen, item_groups=torch.zeros(3))),
         ("positives", lambda: ranking_metrics(torch.ones(1, 20) > 0, torch.tensor([0]))),
         ("popularity", lambda: popularity_groups(torch.tensor([0.5, 1.0]))),

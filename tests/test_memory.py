@@ -205,6 +205,18 @@ def test_drawing_an_epoch_forms_no_more_than_was_said(name, monkeypatch):
     assert drawing.peak <= parts["sampling"] <= 1.1 * drawing.peak
 
 
+@pytest.mark.parametrize("model, batch", [("sgl", 1024), ("xsimgcl", 2048)])
+def test_a_contrastive_step_forms_no_more_than_was_said(model, batch):
+    """What compares the nodes of a batch is most of it."""
+    wanted, data = experiment(model, batch_size=batch), at_random(8000, 4000, 100_000)
+    made = build(wanted, data, wanted.seeds, "cpu")
+    made.new_epoch([torch.Generator().manual_seed(seed) for seed in wanted.seeds])
+    ids = [torch.randint(0, n, (2, batch)) for n in (8000, 4000)]
+    with Living() as step:
+        made.own_loss(made.training_pass(), ids).sum().backward()
+    assert step.peak <= memory.needed(wanted, data.statistics)["step"] <= 3 * step.peak
+
+
 def test_the_memory_of_a_run_is_stated_where_its_progress_is_shown(capsys):
     stated = r"dim 8\) needs about \d+ MiB on cpu, and [\d.]+ [GM]iB are free"
     experiments.run(experiment("mf", seeds=(0,)), progress=True)

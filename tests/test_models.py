@@ -39,27 +39,27 @@ def test_mean_of_powers_matches_the_sum_of_powers(columns, device):
     train = made(device=device)
     a = torch.tensor(dense_adjacency(train), device=device)
     x = torch.randn(2, a.shape[0], columns, dtype=torch.float64, device=device)
-    got = NormalisedAdjacency.of(train, torch.float64).mean_of_powers(x, 3)
-    torch.testing.assert_close(got, (x + a @ x + a @ a @ x + a @ a @ a @ x) / 4)
+    sides = NormalisedAdjacency.of(train, torch.float64).sides(11)
+    got = sides.mean_of_powers(x[:, :11], x[:, 11:], 3)
+    torch.testing.assert_close(torch.cat(got, 1), (x + a @ x + a @ a @ x + a @ a @ a @ x) / 4)
+    assert all(side.is_contiguous() for side in got)  # fused Adam reads memory in order
 
 
-def test_propagation_gradient():
-    operator = NormalisedAdjacency.of(made(), torch.float64)
-    x = torch.randn(2, operator.size, 3, dtype=torch.float64, requires_grad=True)
-    assert torch.autograd.gradcheck(lambda y: operator.mean_of_powers(y, 2), (x,))
-
-
-@pytest.mark.parametrize("columns", [3, BLOCK + 3])
-def test_two_halves_are_the_whole(columns, device):
+def test_products_of_all_replicas_are_those_of_each(device):
     train = made(device=device)
     operator = NormalisedAdjacency.of(train, torch.float64)
-    x = torch.randn(2, operator.size, columns, dtype=torch.float64, device=device)
-    halves = operator.sides(11).mean_of_powers(x[:, :11], x[:, 11:], 3)
-    torch.testing.assert_close(torch.cat(halves, 1), operator.mean_of_powers(x, 3))
-    assert all(side.is_contiguous() for side in halves)  # fused Adam reads memory in order
+    a = torch.tensor(dense_adjacency(train), device=device)
+    x = torch.randn(2, operator.size, 3, dtype=torch.float64, device=device)
+    torch.testing.assert_close(operator.times(x), a @ x)
 
 
-def test_gradient_of_two_halves():
+def test_gradient_of_a_product():
+    operator = NormalisedAdjacency.of(made(), torch.float64)
+    x = torch.randn(2, operator.size, 3, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(operator.times, (x,))
+
+
+def test_gradient_of_the_mean_of_powers():
     sides = NormalisedAdjacency.of(made(), torch.float64).sides(11)
     tables = [torch.randn(2, n, 3, dtype=torch.float64, requires_grad=True) for n in (11, 7)]
     assert torch.autograd.gradcheck(lambda u, v: sides.mean_of_powers(u, v, 2), tables)
@@ -116,6 +116,26 @@ def test_the_sum_of_propagations_is_not_divided(device):
     mean, total = (LightGCN(train, 4, layers=2, propagation=p) for p in ("mean", "sum"))
     for one, other in zip(mean(), total(), strict=True):
         torch.testing.assert_close(3 * one, other)
+
+
+def test_a_graph_goes_where_its_tables_go(device):
+    """Made in single precision on a CPU: afterwards as one made in double precision there."""
+    model = LightGCN(made(), 4, layers=3, seeds=(0, 1))
+    moved = model.double().to(device)
+    there = LightGCN(made(device=device), 4, layers=3, seeds=(0, 1), dtype=torch.float64)
+    assert moved is model and moved.users.dtype == torch.float64
+    for side in ("users", "items"):
+        setattr(there, side, torch.nn.Parameter(getattr(moved, side).detach().clone()))
+    for one, other in zip(moved(), there(), strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-14, atol=0)
+    nodes = torch.cat([moved.users, moved.items], 1).detach()
+    torch.testing.assert_close(moved.adjacency.times(nodes), there.adjacency.times(nodes))
+    for graph in (moved.adjacency, moved.sides.users, moved.sides.items):
+        assert graph.values.dtype == torch.float64
+        assert {x.device for x in (graph.offsets, graph.indices, graph.values)} == {
+            moved.users.device
+        }
+    assert moved.float().adjacency.values.dtype == torch.float32
 
 
 def test_unknown_names_are_refused():

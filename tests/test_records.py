@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from specrec_core import json_files, records
@@ -71,6 +72,11 @@ def test_the_name_depends_on_every_setting_of_a_regularizer():
 def test_equal_values_have_one_name():
     assert experiment(learning_rate=1).name == experiment(learning_rate=1.0).name
     assert experiment(l2=0).name == experiment().name
+    of_numpy = experiment(dim=np.int64(9), drop=0.2, drop_ramp=np.int32(50))
+    assert of_numpy.name == experiment(dim=9, drop=0.2, drop_ramp=50).name
+    assert type(of_numpy.dim) is int and type(of_numpy.drop_ramp) is int
+    with pytest.raises(ValueError, match="dim is True"):
+        experiment(dim=True)
 
 
 def test_names_never_change():
@@ -106,6 +112,10 @@ def test_an_edited_or_broken_record_is_refused(tmp_path):
     body["experiment"]["dim"] = 16
     path.write_text(json.dumps(body))
     with pytest.raises(ValueError, match="never edited by hand"):
+        records.read(path)
+    body["experiment"]["dim"] = 0  # settings that no longer pass
+    path.write_text(json.dumps(body))
+    with pytest.raises(ValueError, match=rf"{path.name} is not a record \(dim is 0"):
         records.read(path)
     path.write_text(path.read_text()[:50])
     with pytest.raises(ValueError, match="is not a record"):

@@ -338,6 +338,45 @@ def test_one_step_of_invcf_is_the_gradient_step(data):
         torch.testing.assert_close(after[key], table.detach() - 0.5 * table.grad)
 
 
+def test_a_last_batch_of_one_is_named_where_invcf_cannot_have_it(data):
+    """It has no correlation; training would stop with a loss that is NaN."""
+    settings = dict(
+        loss="sampled_softmax", debias=Debiasing("invcf", (0.1, 0.1, 0.1, 0.2)), epochs=1,
+        batch_size=data.train.nnz - 1, progress=False,
+    )  # fmt: skip
+    with pytest.raises(ValueError, match=r"two rows.*drop_last leaves out a last batch of one"):
+        fit(make("mf", data, (4,)), data, **settings)
+    fit(make("mf", data, (4,)), data, **settings, drop_last=True)
+
+
+@pytest.mark.parametrize("name, values, loss", [
+    ("macr", (0.1, 0.1, 3.0), "bce"), ("invcf", (0.1, 0.1, 0.1, 0.2), "sampled_softmax"),
+])  # fmt: skip
+def test_a_second_fit_goes_on_from_the_parameters_of_the_method(name, values, loss, data):
+    model, seen = make("mf", data, (4, 5)), []
+
+    def look(epoch, model):
+        seen.append({key: table.detach().clone() for key, table in model.named_parameters()})
+        return {}
+
+    settings = dict(
+        loss=loss, debias=Debiasing(name, values), learning_rate=0.05, select="last", epochs=2,
+        callbacks=(look,), progress=False,
+    )  # fmt: skip
+    sizes = dict(n_users=120, n_items=90, n_communities=3, seed=1)
+    whole = synthetic.dcbm(**sizes, mean_degree=12.0, validation_fraction=0.0)
+    for _ in range(2):
+        fit(model, whole, **settings)
+    assert len(seen) == 6 and len(seen[0]) == 4
+    for key, table in seen[3].items():
+        torch.testing.assert_close(table, seen[2][key], rtol=0, atol=0)
+        assert not torch.equal(table, seen[0][key])
+    other = synthetic.dcbm(**sizes, mean_degree=4.0, validation_fraction=0.0)
+    if name == "invcf":
+        with pytest.raises(ValueError, match="user_popularity has shape"):
+            fit(model, other, **settings)
+
+
 def test_every_interaction_is_in_one_chunk(data):
     train = data.csr("train")
     chunks = user_chunks(train, 50)

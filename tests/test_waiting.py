@@ -13,6 +13,7 @@ import torch
 from specrec_core import synthetic
 from specrec_core.chunks import ChunkSteps, user_chunks
 from specrec_core.corrections import Debiasing
+from specrec_core.losses import OBJECTIVES
 from specrec_core.models import MF, LightGCN, generator
 from specrec_core.regularizers import Regularizer
 from specrec_core.replicas import optimizer_of
@@ -20,13 +21,17 @@ from specrec_core.sampling import EpochSampler, Negatives
 from specrec_core.steps import Objective, RowSteps
 
 RELATED = Regularizer("directspec+", 0.1, 2.0, temperature_unrelated=3.0, normalised=True)
-ROWS = {  # model, loss, optimiser, regularizer
-    "bpr-mf": ("mf", "bpr", "adam", Regularizer()),
-    "lightgcn": ("lightgcn", "bpr", "adam", Regularizer()),
+PLAIN = Regularizer()
+INVCF, IPL = Debiasing("invcf", (0.1, 0.1, 0.1, 0.2)), Debiasing("ipl", (0.1, 1.4))
+ROWS = {  # model, loss, optimiser, regularizer, method against popularity bias
+    "bpr-mf": ("mf", "bpr", "adam", PLAIN, Debiasing()),
+    "lightgcn": ("lightgcn", "bpr", "adam", PLAIN, Debiasing()),
+    "invcf": ("mf", "sampled_softmax", "adam", PLAIN, INVCF),
+    "ipl": ("lightgcn", "bpr", "adam", PLAIN, IPL),
 }
 WAITING = {
-    "lazy adam: sparse_rows": ("mf", "bpr", "lazy_adam", Regularizer()),
-    "two temperatures: CoOccurrence": ("mf", "logistic_alignment", "adam", RELATED),
+    "lazy adam: sparse_rows": ("mf", "bpr", "lazy_adam", PLAIN, Debiasing()),
+    "two temperatures: CoOccurrence": ("mf", "logistic_alignment", "adam", RELATED, Debiasing()),
 }
 
 
@@ -59,17 +64,19 @@ def no_waiting():
         torch.cuda.set_sync_debug_mode("default")
 
 
-def row_step(kind, loss, optimizer, balance, train):
+def row_step(kind, loss, optimizer, balance, debias, train):
     """A call that takes one step of two replicas."""
     seeds, device = (0, 1), train.device
     if kind == "lightgcn":
         model = LightGCN(train, 8, layers=2, seeds=seeds)
     else:
         model = MF(*train.shape, 8, seeds=seeds).to(device)
-    count = 1 if loss == "bpr" else 0
+    count = int(OBJECTIVES[loss][1])
     sampler = EpochSampler(train, "interactions", count, "uniform")
     drawn = Drawn(sampler, generator(0, "samples", device))
-    steps = RowSteps(drawn, Objective(loss, balance.on(train), Debiasing().on(train)), train.nnz)
+    correct = debias.on(train, model.users.dtype)
+    correct.prepare(model)
+    steps = RowSteps(drawn, Objective(loss, balance.on(train), correct), train.nnz)
     stepper = optimizer_of(optimizer, model, 0.01)
     return lambda: steps(model, stepper, [None, None])
 
