@@ -68,8 +68,8 @@ class MF(nn.Module):
         for name, value in (("n_users", n_users), ("n_items", n_items), ("dim", dim)):
             if value < 1:
                 raise ValueError(f"{name} is {value}: expected at least 1")
-        if len(seeds) == 0:
-            raise ValueError("seeds is empty: expected one seed per replica")
+        if isinstance(seeds, int) or len(seeds) == 0:
+            raise ValueError(f"seeds is {seeds!r}: expected one seed per replica, such as (0, 1)")
         self.seeds = tuple(seeds)
 
         def table(side: str, rows: int) -> nn.Parameter:
@@ -193,6 +193,8 @@ class LightGCN(MF):
         init_std: float = 0.1,
         dtype: torch.dtype = torch.float32,
     ) -> None:
+        if not isinstance(train, CSR):
+            raise ValueError(f"train is a {type(train).__name__}: expected a CSR, data.csr('train')")
         if layers < 1:
             raise ValueError(f"layers is {layers}: expected at least 1 (none is MF)")
         one_of("propagation", propagation, PROPAGATIONS)

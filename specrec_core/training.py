@@ -188,6 +188,8 @@ def fit(
         As soon as an epoch had a loss that is NaN or infinite; it names replica and step.
     """
     one_of("loss", loss, tuple(OBJECTIVES))
+    if regularizer is not None and not isinstance(regularizer, Regularizer):
+        raise ValueError(f"regularizer is {regularizer!r}: expected a Regularizer with its settings")
     one_of("optimizer", optimizer, OPTIMIZERS)
     check_metric(metric)
     counts = {"batch_size": batch_size, "epochs": epochs, "negatives": negatives}

@@ -5,6 +5,7 @@ import pytest
 import scipy.sparse as sp
 import torch
 
+from specrec_core import synthetic
 from specrec_core.graph import BLOCK, NormalisedAdjacency
 from specrec_core.interactions import CSR
 from specrec_core.models import MF, LightGCN
@@ -89,8 +90,11 @@ def test_a_replica_depends_on_its_own_seed_alone():
 def test_bad_arguments_are_named():
     with pytest.raises(ValueError, match="dim is 0"):
         MF(3, 3, 0)
-    with pytest.raises(ValueError, match="seeds is empty"):
-        MF(3, 3, 2, seeds=())
+    for seeds in ((), 3):
+        with pytest.raises(ValueError, match="seeds is .*: expected one seed per replica"):
+            MF(3, 3, 2, seeds=seeds)
+    with pytest.raises(ValueError, match=r"train is a Interactions: expected a CSR, data\.csr"):
+        LightGCN(synthetic.dcbm(n_users=30, n_items=20, mean_degree=4.0, n_communities=2), 2)
     with pytest.raises(ValueError, match="layers is 0"):
         LightGCN(made(), 2, layers=0)
     with pytest.raises(ValueError, match="x has shape"):

@@ -342,7 +342,7 @@ def test_bad_arguments_are_named(data):
         ("negative_distribution", "x"), ("metric", "rmse@10"), ("metric", "gini@10"),
         ("patience", 0), ("batch_size", 0), ("evaluate_every", 0), ("epochs", -1), ("l2", -5.0),
         ("learning_rate", float("nan")), ("negatives", 0), ("decay", 0.0), ("l2_on", "x"),
-        ("select", "first"),
+        ("select", "first"), ("regularizer", "directspec"),
     ):  # fmt: skip
         with pytest.raises(ValueError, match=argument):
             fit(model, data, **{"epochs": 1, argument: value}, progress=False)
