@@ -194,7 +194,8 @@ class LightGCN(MF):
         dtype: torch.dtype = torch.float32,
     ) -> None:
         if not isinstance(train, CSR):
-            raise ValueError(f"train is a {type(train).__name__}: expected a CSR, data.csr('train')")
+            kind = type(train).__name__
+            raise ValueError(f"train is a {kind}: expected a CSR, such as data.csr('train')")
         if layers < 1:
             raise ValueError(f"layers is {layers}: expected at least 1 (none is MF)")
         one_of("propagation", propagation, PROPAGATIONS)

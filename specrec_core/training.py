@@ -189,7 +189,7 @@ def fit(
     """
     one_of("loss", loss, tuple(OBJECTIVES))
     if regularizer is not None and not isinstance(regularizer, Regularizer):
-        raise ValueError(f"regularizer is {regularizer!r}: expected a Regularizer with its settings")
+        raise ValueError(f"regularizer is {regularizer!r}: expected a Regularizer of settings")
     one_of("optimizer", optimizer, OPTIMIZERS)
     check_metric(metric)
     counts = {"batch_size": batch_size, "epochs": epochs, "negatives": negatives}
