@@ -93,7 +93,9 @@ def test_bad_arguments_are_named():
     for seeds in ((), 3):
         with pytest.raises(ValueError, match=r"seeds is .*: expected one seed per replica"):
             MF(3, 3, 2, seeds=seeds)
-    with pytest.raises(ValueError, match=r"train is a PlantedInteractions: expected a CSR, such as data"):
+    with pytest.raises(
+        ValueError, match=r"train is a PlantedInteractions: expected a CSR, such as data"
+    ):
         LightGCN(synthetic.dcbm(n_users=30, n_items=20, mean_degree=4.0, n_communities=2), 2)
     with pytest.raises(ValueError, match="layers is 0"):
         LightGCN(made(), 2, layers=0)
