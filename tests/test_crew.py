@@ -97,6 +97,7 @@ def test_a_cpu_gets_a_process_for_each_core_and_a_gpu_one(monkeypatch, capsys):
     monkeypatch.setattr(sweep, "sweep", lambda experiments, **how: asked.append(how) or 0)
     monkeypatch.setattr(crew, "cores", lambda: 7)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     for more in ([], ["--workers", "1"], ["--workers", "3"], ["--device", "cuda"]):
         assert sweep.main(["run", "--only", "01_spectra", *more]) == 0
     assert [how["workers"] for how in asked] == [7, 1, 3, 1]
