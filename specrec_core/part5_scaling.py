@@ -135,7 +135,12 @@ CHAPTERS = {
                     note=f"on which data and from where it gains so much is not known; {where}",
                 )
                 for start, later, where in (
-                    (64, "", "64 dimensions are the toolkit's, where SGL rests"),
+                    (
+                        64,
+                        "",
+                        "64 dimensions are the toolkit's, where SGL rests; a wider one could only "
+                        "add to this gain, so it does not wait for them",
+                    ),
                     (LEAVES["sgl"], LATER, "from there on no run rests"),
                 )
             ),

@@ -298,17 +298,24 @@ def read(path: Path) -> Record:
 
 def find(experiment: Experiment | Study) -> Record | None:
     """The record, from where records are written or else the book; or None."""
-    for folder in dict.fromkeys((written_to(), PUBLISHED)):
-        path = folder / f"{experiment.name}.json"
-        if path.exists():
-            return read(path)
-    return None
+    path = path_of(experiment)
+    return None if path is None else read(path)
+
+
+def path_of(experiment: Experiment | Study) -> Path | None:
+    """The file that `find` reads, or None."""
+    paths = (folder / f"{experiment.name}.json" for folder in _folders())
+    return next((path for path in paths if path.exists()), None)
+
+
+def _folders() -> list[Path]:
+    return list(dict.fromkeys((written_to(), PUBLISHED)))
 
 
 def known() -> Iterator[Record]:
     """All records, those where records are written and those of the book, each once."""
     seen = set()
-    for folder in dict.fromkeys((written_to(), PUBLISHED)):
+    for folder in _folders():
         for path in sorted(folder.glob("[0-9a-f]" * 16 + ".json")):
             if path.name not in seen:
                 seen.add(path.name)

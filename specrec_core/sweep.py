@@ -144,17 +144,14 @@ def report(left: dict[str, Work], estimate: Estimate) -> None:
 def show(experiments: dict[str, Work]) -> None:
     """Print of each experiment the file of its record, the settings and what was measured."""
     for key, experiment in experiments.items():
-        found = records.find(experiment)
         print(f"{key}\n  settings  {experiment.definition()}")
-        if found is None:
+        path = records.path_of(experiment)
+        if path is None:
             print("  not run yet")
             continue
-        folders = (records.written_to(), records.PUBLISHED)
-        paths = (folder / f"{experiment.name}.json" for folder in folders)
-        print(f"  record    {next(path for path in paths if path.exists())}")
-        print(
-            f"  made      {found.device}, {', '.join(' '.join(v) for v in found.versions.items())}"
-        )
+        found = records.read(path)
+        made_with = ", ".join(" ".join(version) for version in found.versions.items())
+        print(f"  record    {path}\n  made      {found.device}, {made_with}")
         for metric, values in found.metrics.items():
             print(f"  {metric:<40} {claims.show([math.nan if v is None else v for v in values])}")
 
