@@ -20,7 +20,7 @@ import torch
 from specrec_core import evaluation, models
 from specrec_core.corrections import Debiasing
 from specrec_core.models import generator
-from specrec_core.regularizers import Regularizer
+from specrec_core.regularization import Regularizer
 from specrec_core.replicas import optimizer_of
 from specrec_core.sampling import EpochSampler
 from specrec_core.steps import Objective, RowSteps

@@ -11,7 +11,7 @@ import pytest
 import torch
 from epochs import BATCH, DIM, Specrec
 
-from specrec_core import losses
+from specrec_core import losses, objectives
 
 
 def test_bandwidth(timed, device):
@@ -32,7 +32,7 @@ def test_compiled(in_turn, device):
     stream = torch.Generator().manual_seed(0)
     shapes = (1, BATCH, DIM), (1, BATCH, DIM), (1, BATCH, 1, DIM)
     rows = [torch.randn(shape, generator=stream).to(device).requires_grad_() for shape in shapes]
-    traced = losses.of_scores(losses.bpr)
+    traced = objectives.of_scores(losses.bpr)
     ways = {"plain": plain, "traced": traced}
     ways |= {f"torch.compile of {by}": torch.compile(of) for by, of in ways.items()}
 
@@ -51,7 +51,7 @@ def test_compiled(in_turn, device):
 
 
 def plain(u, p, n):
-    return losses.OBJECTIVES["bpr"][0](u, p, n)
+    return objectives.OBJECTIVES["bpr"][0](u, p, n)
 
 
 STEPS = 50

@@ -22,7 +22,7 @@ from specrec_core.interactions import CSR
 from specrec_core.models import MF, generator
 from specrec_core.ranking import recommend
 from specrec_core.records import Experiment
-from specrec_core.regularizers import Regularizer
+from specrec_core.regularization import Regularizer
 from specrec_core.replicas import optimizer_of
 from specrec_core.sampling import EpochSampler, Negatives
 from specrec_core.steps import Objective

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from specrec_core import debiasing, losses
+from specrec_core import debiasing, objectives
 from specrec_core.arguments import check_debias
 from specrec_core.interactions import CSR
 from specrec_core.models import MF, gather, generator
@@ -168,7 +168,7 @@ class Debiasing:
 
     def loss(self, loss: str, model: MF, batch: Batch) -> Tensor:
         """The training loss ``(R,)``, a mean over positives, without penalties."""
-        plain = losses.SCORE_LOSSES[loss]
+        plain = objectives.SCORE_LOSSES[loss]
         s, t = batch.positive, batch.negative
         if self.name in ("none", "ipl"):
             return plain(s, t)

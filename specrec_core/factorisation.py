@@ -1,6 +1,6 @@
 """Embeddings by factorisation: truncated SVD, NMF and word2vec, each one table of item vectors.
 
-    graph = ppmi(contexts, items)                     # specrec_core.graph
+    graph = ppmi(contexts, items)                     # specrec_core.ppmi
     svd = truncated_svd(graph.matrix, 128)
     svd.embedding(64)                                 # (n, 64): E = US, cut to 64 columns
 
@@ -17,7 +17,7 @@ import scipy.linalg
 import scipy.sparse as sp
 from scipy.sparse.linalg import svds
 
-from specrec_core.graph import rows_of_codes
+from specrec_core.ppmi import rows_of_codes
 
 METHODS = ("randomized", "arpack")
 LONGEST_SENTENCE = 10_000  # gensim cuts what is longer

@@ -19,8 +19,8 @@ import torch
 
 from specrec_core.arguments import GRAPH_MODELS, NETWORK_MODELS, check_metric, of_all_scores
 from specrec_core.chunks import DENSE
-from specrec_core.losses import OBJECTIVES
 from specrec_core.neural import CELLS_ON_CPU, CELLS_ON_GPU
+from specrec_core.objectives import OBJECTIVES
 from specrec_core.popularity import BLOCK_ELEMENTS, KEPT_ELEMENTS
 from specrec_core.progress import say
 from specrec_core.ranking import CHUNK_ON_CPU, CHUNK_ON_GPU, FIRST

@@ -16,7 +16,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from specrec_core.spectra import CHUNK_ROWS, Array, as_table
+from specrec_core.tables import CHUNK_ROWS, Array, as_table
 
 
 def degree_estimate(table: Array, total: float | None = None, f: int | None = None) -> Tensor:

@@ -21,6 +21,7 @@ from torch import Tensor
 from specrec_core import spectra
 from specrec_core.arguments import ACTIVATIONS, between, one_of, whole
 from specrec_core.spectral_norm import spectral_norm_penalty
+from specrec_core.tables import factors
 
 KEPT_ELEMENTS = 2**27  # activated scores that are kept between steps; more are computed anew
 BLOCK_ELEMENTS = 2**23
@@ -76,7 +77,7 @@ def leading_direction(
         If ``max_steps`` do not reach the tolerance.
     """
     one_of("activation", activation, ACTIVATIONS)
-    users, items = spectra.as_table("users", users), spectra.as_table("items", items)
+    users, items = factors(users, items)
     if activation == "none":
         return _factored(users.double(), items.double())
     leading = users.shape[:-2]
@@ -94,7 +95,7 @@ def activated_singular_values(users: Tensor, items: Tensor) -> Tensor:
     thousands, and the loss of digits that `specrec_core.spectra.singular_values` tells of. Of the
     scores themselves take `specrec_core.spectra.product_singular_values`.
     """
-    users, items = spectra.as_table("users", users), spectra.as_table("items", items)
+    users, items = factors(users, items)
     if users.shape[-2] < items.shape[-2]:
         users, items = items, users
     size = max(1, BLOCK_ELEMENTS // items.shape[-2])

@@ -71,7 +71,7 @@ class Experiment:
         Share of a batch dropped in the end, and steps until then; see
         `specrec_core.losses.SampleDrop`.
     regularizer, strength, temperature, temperature_unrelated, self_similarity
-        What balances the spectrum, and how hard; see `specrec_core.regularizers.Regularizer`.
+        What balances the spectrum, and how hard; see `specrec_core.regularization.Regularizer`.
     spectral_variant, power_steps, detach_start; debias, debias_settings
         See `specrec_core.spectral_norm`, and `specrec_core.corrections.Debiasing`.
     normalised, shrink, shrink_variant

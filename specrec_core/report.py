@@ -26,6 +26,7 @@ import torch
 from torch import Tensor
 
 from specrec_core import spectra
+from specrec_core.tables import Array, as_table
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -162,11 +163,11 @@ class Report:
         return f"<div>{text}{image}<table>{''.join(lines)}</table></div>"
 
 
-def make_report(table: spectra.Array | str | Path, *, key: str | None = None) -> Report:
+def make_report(table: Array | str | Path, *, key: str | None = None) -> Report:
     """Load and check one `(n, d)` table and measure it; see `spectra.report`.
 
     Raises ValueError for files of another kind, files in which no or several tables are found (the
-    remedy is `key`), tables that are not 2-D, and whatever `spectra.as_table` refuses.
+    remedy is `key`), tables that are not 2-D, and whatever `specrec_core.tables.as_table` refuses.
     """
     name = "table"
     if isinstance(table, str | Path):
@@ -174,7 +175,7 @@ def make_report(table: spectra.Array | str | Path, *, key: str | None = None) ->
         table = _read(Path(table), key)
     elif key is not None:
         raise ValueError(f"key is {key!r}, but table is not a path; expected key only with a file")
-    tensor = spectra.as_table("table", table).detach()
+    tensor = as_table("table", table).detach()
     if tensor.ndim != 2:
         raise ValueError(
             f"table has shape {tuple(tensor.shape)}; expected one (n, d) table "
@@ -194,7 +195,7 @@ def make_report(table: spectra.Array | str | Path, *, key: str | None = None) ->
     return Report(name, (n, d), ordered, s.cpu().numpy(), norms.cpu().numpy())
 
 
-def _read(path: Path, key: str | None) -> spectra.Array:
+def _read(path: Path, key: str | None) -> Array:
     if path.suffix == ".npy":
         if key is not None:
             raise ValueError(f"key is {key!r}, but an .npy file holds one table; expected no key")

@@ -24,7 +24,7 @@ from specrec_core.models import MF, generator
 from specrec_core.popularity import popularity_metrics
 from specrec_core.ranking import Score, recommend
 from specrec_core.records import Experiment, Record
-from specrec_core.regularizers import Regularizer
+from specrec_core.regularization import Regularizer
 from specrec_core.sampled_evaluation import SampledEvaluation
 from specrec_core.strengths import Strength
 from specrec_core.training import Callback, History, fit, track_popularity, track_spectra

@@ -25,88 +25,13 @@ import torch
 from scipy.sparse.linalg import svds
 from torch import Tensor
 
+from specrec_core.arguments import one_of
+from specrec_core.tables import CHUNK_ROWS, Array, as_table, check_finite, factors, real
+
 if TYPE_CHECKING:
     from specrec_core.report import Report
 
-Array = Tensor | np.ndarray
 Sparse = scipy.sparse.csr_matrix | scipy.sparse.csr_array  # or any other scipy.sparse format
-CHUNK_ROWS = 4096  # rows cast to float64 at a time when a Gram matrix is summed
-
-
-# ------------------------------------------------------------------------------- checked input
-
-
-def _real(name: str, array: Array) -> Tensor:
-    """`array` as a finite tensor of real numbers, floating point, on its own device."""
-    if isinstance(array, np.ndarray):
-        if array.dtype.kind not in "fiub":
-            raise ValueError(f"{name} has dtype {array.dtype}; expected real numbers")
-        wide = array.dtype.itemsize > 8  # long double: torch has none
-        dtype = np.dtype(np.float64) if wide else array.dtype.newbyteorder("=")
-        array = torch.from_numpy(np.array(array, dtype=dtype, order="C"))
-    try:
-        tensor = torch.as_tensor(array)
-    except (TypeError, ValueError, KeyError, RuntimeError):
-        raise ValueError(
-            f"{name} is a {type(array).__name__}; expected a tensor or an array (of a module its "
-            ".weight, of a DataFrame its .to_numpy())"
-        ) from None
-    if tensor.is_complex():
-        raise ValueError(f"{name} has dtype {tensor.dtype}; expected real numbers")
-    tensor = tensor if tensor.is_floating_point() else tensor.double()
-    _check_finite(name, tensor)
-    return tensor
-
-
-def as_table(name: str, table: Array) -> Tensor:
-    """`table` as a checked floating-point tensor `(*, n, d)`, its precision and device kept.
-
-    Raises ValueError (naming `name`) for fewer than two dimensions, no rows or no columns, dtypes
-    that are not real numbers, and NaN or infinite entries.
-    """
-    tensor = _real(name, table)
-    shape = tuple(tensor.shape)
-    if tensor.ndim < 2 or 0 in shape[-2:]:
-        raise ValueError(f"{name} has shape {shape}; expected (*, n, d) with n >= 1 and d >= 1")
-    return tensor
-
-
-def _check_finite(name: str, tensor: Tensor) -> None:
-    ends = torch.stack(torch.aminmax(tensor.detach())) if tensor.numel() else tensor  # one pass
-    if not bool(torch.isfinite(ends).all()):
-        bad = int((~torch.isfinite(tensor)).sum())
-        raise ValueError(
-            f"{name} of shape {tuple(tensor.shape)} has {bad} NaN or infinite entries; "
-            "expected finite numbers (did training diverge?)"
-        )
-
-
-def _check_choice(name: str, value: object, allowed: tuple[object, ...]) -> None:
-    if value not in allowed:
-        raise ValueError(f"{name} is {value!r}; expected one of {allowed}")
-
-
-def _relative(s: Array) -> Tensor:
-    """A checked spectrum `(*, k)` in float64, divided by its largest value; zero stays zero."""
-    values = _real("s", s).double()
-    if values.ndim < 1 or values.shape[-1] == 0:
-        raise ValueError(f"s has shape {tuple(values.shape)}; expected (*, k) with k >= 1")
-    if bool((values < 0).any()):
-        raise ValueError(
-            f"s has a negative entry, {float(values.min())}; expected s >= 0, as singular_values "
-            "gives of a table"
-        )
-    if bool((values[..., 1:] > values[..., :-1]).any()):
-        raise ValueError(
-            "s is not sorted; expected descending order, as singular_values gives of a table"
-        )
-    top = values[..., :1]
-    return values / torch.where(top > 0, top, 1.0)
-
-
-def _divide(numerator: Tensor, denominator: Tensor) -> Tensor:
-    """Quotient with 0 / 0 = 0: the spectrum of a zero table has no directions to share."""
-    return numerator / torch.where(denominator > 0, denominator, 1.0)
 
 
 # ------------------------------------------------------------------------------ singular values
@@ -137,7 +62,7 @@ def singular_values(table: Array, method: str = "svd") -> Tensor:
 
     Raises ValueError for bad tables (see `as_table`) and unknown methods.
     """
-    _check_choice("method", method, ("svd", "gram"))
+    one_of("method", method, ("svd", "gram"))
     table = as_table("table", table)
     if method == "svd":
         return torch.linalg.svdvals(table.double())
@@ -154,16 +79,6 @@ def _core_factor(table: Tensor, method: str) -> Tensor:
     return values.clamp_min(0).sqrt()[..., None] * vectors.mT * scale
 
 
-def _factors(users: Array, items: Array) -> tuple[Tensor, Tensor]:
-    users, items = as_table("users", users), as_table("items", items)
-    if users.shape[-1] != items.shape[-1]:
-        raise ValueError(
-            f"users {tuple(users.shape)} and items {tuple(items.shape)} have different last "
-            "dimensions; expected (*, n, d) and (*, m, d)"
-        )
-    return users, items
-
-
 def product_singular_values(users: Array, items: Array, method: str = "qr") -> Tensor:
     """Singular values of the score matrix U Vᵀ of each pair of tables, without forming it.
 
@@ -174,8 +89,8 @@ def product_singular_values(users: Array, items: Array, method: str = "qr") -> T
 
     Raises ValueError for bad tables, different d, and unknown methods.
     """
-    _check_choice("method", method, ("qr", "gram"))
-    users, items = _factors(users, items)
+    one_of("method", method, ("qr", "gram"))
+    users, items = factors(users, items)
     core = _core_factor(users, method) @ _core_factor(items, method).mT
     return torch.linalg.svdvals(core)[..., : min(*users.shape[-2:], items.shape[-2])]
 
@@ -199,7 +114,7 @@ def sparse_singular_values(matrix: Sparse, k: int, seed: int = 0) -> Tensor:
             "(for all of them: singular_values(matrix.toarray()))"
         )
     exact = scipy.sparse.csr_array(matrix.astype(np.float64))
-    _check_finite("matrix", torch.from_numpy(exact.data))
+    check_finite("matrix", torch.from_numpy(exact.data))
     if not exact.data.any():
         return torch.zeros(k, dtype=torch.float64)
     start = np.random.default_rng(seed).standard_normal(smaller)
@@ -248,7 +163,8 @@ def leading_share(s: Array, power: int = 1) -> Tensor:
 
     s: `(*, k)`, descending; returns `(*,)`. Raises ValueError unless power is 1 or 2.
     """
-    _check_choice("power", power, (1, 2))
+    if power not in (1, 2):
+        raise ValueError(f"power is {power!r}: expected 1 or 2")
     weight = _relative(s) ** power
     return _divide(weight[..., 0], weight.sum(-1))
 
@@ -272,8 +188,8 @@ def popularity_alignment(users: Array, items: Array, popularity: Array) -> Tenso
     Raises ValueError for bad tables, and popularity that is negative, zero everywhere or not of
     the length of `items`.
     """
-    users, items = _factors(users, items)
-    popularity = _real("popularity", popularity).to(items.device, torch.float64)
+    users, items = factors(users, items)
+    popularity = real("popularity", popularity).to(items.device, torch.float64)
     if popularity.ndim < 1 or popularity.shape[-1] != items.shape[-2]:
         raise ValueError(
             f"popularity has shape {tuple(popularity.shape)}; expected (*, {items.shape[-2]}), "
@@ -300,7 +216,7 @@ def numerical_rank(table: Array, s: Array | None = None) -> Tensor:
     s: the table's singular values, if they are known already.
     """
     table = as_table("table", table)
-    values = singular_values(table) if s is None else _real("s", s).double()
+    values = singular_values(table) if s is None else real("s", s).double()
     norm = torch.linalg.vector_norm(values, dim=-1, keepdim=True)
     work = max(table.shape[-2:]) * torch.finfo(torch.float64).eps * values[..., :1]
     return (values > torch.finfo(table.dtype).eps / 2 * norm + work).sum(-1)
@@ -359,3 +275,26 @@ def report(table: Array | str | Path, *, key: str | None = None) -> Report:
     from specrec_core.report import make_report
 
     return make_report(table, key=key)
+
+
+def _relative(s: Array) -> Tensor:
+    """A checked spectrum `(*, k)` in float64, divided by its largest value; zero stays zero."""
+    values = real("s", s).double()
+    if values.ndim < 1 or values.shape[-1] == 0:
+        raise ValueError(f"s has shape {tuple(values.shape)}; expected (*, k) with k >= 1")
+    if bool((values < 0).any()):
+        raise ValueError(
+            f"s has a negative entry, {float(values.min())}; expected s >= 0, as singular_values "
+            "gives of a table"
+        )
+    if bool((values[..., 1:] > values[..., :-1]).any()):
+        raise ValueError(
+            "s is not sorted; expected descending order, as singular_values gives of a table"
+        )
+    top = values[..., :1]
+    return values / torch.where(top > 0, top, 1.0)
+
+
+def _divide(numerator: Tensor, denominator: Tensor) -> Tensor:
+    """Quotient with 0 / 0 = 0: the spectrum of a zero table has no directions to share."""
+    return numerator / torch.where(denominator > 0, denominator, 1.0)

@@ -35,7 +35,7 @@ from specrec_core.norms import (
     radial_dispersion,
     scaled_norms,
 )
-from specrec_core.spectra import CHUNK_ROWS, Array, as_table
+from specrec_core.tables import CHUNK_ROWS, Array, as_table
 
 __all__ = [
     "RadialDispersion",

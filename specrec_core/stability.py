@@ -19,9 +19,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from specrec_core.arguments import one_of
 from specrec_core.norms import columns, directions, row_labels, scaled_norms
 from specrec_core.ranking import CHUNK_ON_CPU, CHUNK_ON_GPU, top_items
-from specrec_core.spectra import Array
+from specrec_core.tables import Array
 
 SIMILARITIES = ("dot", "cosine")
 CANDIDATES = ("group", "all")
@@ -88,8 +89,8 @@ def neighbour_stability(
         ValueError: bad tables or arguments, a group with fewer than ``queries`` rows or with a zero
             row, lists longer than there are candidates, or no group at all.
     """
-    _check_choice("similarity", similarity, SIMILARITIES)
-    _check_choice("candidates", candidates, CANDIDATES)
+    one_of("similarity", similarity, SIMILARITIES)
+    one_of("candidates", candidates, CANDIDATES)
     one, two = _prepared(reference, similarity), _prepared(other, similarity)
     n, device = one.shape[0], one.device
     if two.shape[0] != n or two.device != device:
@@ -180,8 +181,3 @@ def _cut_offs(k: Sequence[int]) -> tuple[int, ...]:
     if isinstance(k, int) or not k or any(isinstance(c, bool) or c != int(c) or c < 1 for c in k):
         raise ValueError(f"k: {k!r}, expected a sequence of integers of at least 1, such as (10,)")
     return tuple(sorted({int(cut) for cut in k}))
-
-
-def _check_choice(name: str, value: str, allowed: tuple[str, ...]) -> None:
-    if value not in allowed:
-        raise ValueError(f"{name}: {value!r}, expected one of {', '.join(allowed)}")

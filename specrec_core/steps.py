@@ -16,11 +16,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from specrec_core import losses
+from specrec_core import losses, objectives
 from specrec_core.arguments import OF_SIGMOIDS, of_all_scores
 from specrec_core.corrections import Batch, Debiasing
 from specrec_core.models import MF, add_rows, clear_rows, gather, sparse_rows
-from specrec_core.regularizers import Regularizer
+from specrec_core.regularization import Regularizer
 from specrec_core.replicas import Apart, Stepper, neighbours, of_rows_alone
 from specrec_core.sampling import EpochSampler
 from specrec_core.spectral_norm import penalty_of_scores, spectral_norm_penalty
@@ -65,12 +65,12 @@ class Objective:
 
         return self.regularizer.loss(objective, rows, ids)
 
-    def _plain(self, model: MF) -> losses.Objective:
+    def _plain(self, model: MF) -> objectives.Objective:
         """The loss of rows, where there is no debiasing."""
         if self.drop is None and model.inner_product:
-            return losses.OBJECTIVES[self.loss][0]
-        of_scores = self.drop or losses.SCORE_LOSSES[self.loss]
-        return losses.of_scores(of_scores, None if model.inner_product else model.score)
+            return objectives.OBJECTIVES[self.loss][0]
+        of_scores = self.drop or objectives.SCORE_LOSSES[self.loss]
+        return objectives.of_scores(of_scores, None if model.inner_product else model.score)
 
     def of_chunk(self, model: MF, batch: Batch, scores: Tensor | None) -> Tensor:
         """``(R,)`` of a batch and, if `of_all_scores`, of the ``scores (R, C, m)`` of its users."""

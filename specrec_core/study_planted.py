@@ -17,7 +17,7 @@ from specrec_core import rays, synthetic
 from specrec_core.arguments import one_of
 from specrec_core.blockmodel import BlockModel, block_matrix, planted
 from specrec_core.factorisation import truncated_svd
-from specrec_core.graph import ppmi
+from specrec_core.ppmi import ppmi
 from specrec_core.propensities import theta_law
 from specrec_core.recovery import recovery
 from specrec_core.spikes import spk

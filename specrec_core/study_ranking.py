@@ -16,9 +16,9 @@ from torch import Tensor
 from specrec_core import datasets, spikes
 from specrec_core.evaluation import evaluate, popularity_groups
 from specrec_core.factorisation import nmf, truncated_svd, word2vec
-from specrec_core.graph import PPMI, ppmi
 from specrec_core.interactions import Interactions
 from specrec_core.item_metrics import head_and_tail, spike_metrics
+from specrec_core.ppmi import PPMI, ppmi
 from specrec_core.ranking import Score
 from specrec_core.studies import Measured
 from specrec_core.study_uses import elbow

@@ -23,7 +23,7 @@ from scipy.stats import spearmanr
 from specrec_core import datasets, item_names, spikes
 from specrec_core.arguments import one_of
 from specrec_core.factorisation import Decomposition, truncated_svd
-from specrec_core.graph import PPMI, ppmi
+from specrec_core.ppmi import PPMI, ppmi
 from specrec_core.studies import Measured
 
 INPUTS = ("distinct", "repeats")
@@ -95,7 +95,7 @@ def open_data(
     input
         "distinct" counts a pair (context, item) once, "repeats" as often as it occurs.
     mirror, top_rule, method
-        As in `specrec_core.graph.ppmi` and `specrec_core.factorisation.truncated_svd`.
+        As in `specrec_core.ppmi.ppmi` and `specrec_core.factorisation.truncated_svd`.
     cuts
         f, numbers of columns. The SVD has the largest of them.
     cosines, coverages

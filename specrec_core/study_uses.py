@@ -15,8 +15,8 @@ from torch import Tensor
 
 from specrec_core import blockmodel, spikes, study_spikes
 from specrec_core.factorisation import truncated_svd
-from specrec_core.graph import PPMI, ppmi
 from specrec_core.item_metrics import correlation
+from specrec_core.ppmi import PPMI, ppmi
 from specrec_core.stability import neighbour_stability
 from specrec_core.studies import Measured
 

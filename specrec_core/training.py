@@ -40,11 +40,12 @@ from specrec_core.corrections import Debiasing
 from specrec_core.evaluation import popularity_groups
 from specrec_core.interactions import Interactions
 from specrec_core.lanes import Judge, Lanes
-from specrec_core.losses import OBJECTIVES, SampleDrop
+from specrec_core.losses import SampleDrop
 from specrec_core.models import MF, generator
+from specrec_core.objectives import OBJECTIVES
 from specrec_core.progress import bar
 from specrec_core.ranking import recommend
-from specrec_core.regularizers import PER_REPLICA, Regularizer
+from specrec_core.regularization import PER_REPLICA, Regularizer
 from specrec_core.replicas import carry_state, check_finite, optimizer_of, restore, set_rate
 from specrec_core.sampling import EpochSampler, Negatives
 from specrec_core.steps import Objective, RowSteps

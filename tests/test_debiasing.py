@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from specrec_core import debiasing, losses
+from specrec_core import debiasing, objectives
 
 
 def numbers(*shape, seed=0, device="cpu"):
@@ -121,7 +121,7 @@ def test_inverse_propensities_weigh_positives(loss, device):
     ones = torch.ones_like(positive)
     torch.testing.assert_close(
         debiasing.weighted(positive, negative, ones, loss),
-        losses.SCORE_LOSSES[loss](positive, negative),
+        objectives.SCORE_LOSSES[loss](positive, negative),
     )
 
 

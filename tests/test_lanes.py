@@ -13,7 +13,7 @@ from specrec_core.lanes import Lanes
 from specrec_core.models import MF
 from specrec_core.neural import MultiMF, NeuMF
 from specrec_core.records import Experiment
-from specrec_core.regularizers import Regularizer
+from specrec_core.regularization import Regularizer
 from specrec_core.replicas import neighbours
 from specrec_core.training import fit
 

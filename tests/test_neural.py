@@ -242,7 +242,7 @@ def test_a_network_learns_planted_communities(data):
 def test_what_makes_no_sense_is_refused(data):
     with pytest.raises(ValueError, match="loss is 'alignment'"):
         fit(make("neumf", data, (0,)), data, loss="alignment", epochs=1, progress=False)
-    from specrec_core.regularizers import Regularizer
+    from specrec_core.regularization import Regularizer
 
     with pytest.raises(ValueError, match="normalised is True"):
         fit(

@@ -6,8 +6,7 @@ from math import log
 import numpy as np
 import pytest
 
-from specrec_core import graph
-from specrec_core.graph import ppmi
+from specrec_core.ppmi import PPMI, TOP_RULES, WORK, ppmi
 
 Edges = dict[tuple[int, int], float]
 
@@ -62,18 +61,18 @@ def step_by_step(
     return edges, n_rows, n_contexts
 
 
-def edges_of(result: graph.PPMI) -> Edges:
+def edges_of(result: PPMI) -> Edges:
     """All stored entries by the codes of row and column."""
     entries = result.matrix.tocoo()
     i, j = (result.items[k].tolist() for k in entries.coords)
     return dict(zip(zip(i, j, strict=True), entries.data.tolist(), strict=True))
 
 
-@pytest.mark.parametrize("work", [1, 300, graph.WORK])  # a row a block, several, one block
-@pytest.mark.parametrize("top_rule", graph.TOP_RULES)
+@pytest.mark.parametrize("work", [1, 300, WORK])  # a row a block, several, one block
+@pytest.mark.parametrize("top_rule", TOP_RULES)
 @pytest.mark.parametrize("distinct", [True, False])
 def test_ppmi_is_the_official_query(work, top_rule, distinct, monkeypatch):
-    monkeypatch.setattr(graph, "WORK", work)
+    monkeypatch.setattr("specrec_core.ppmi.WORK", work)
     bitten = compared = 0
     for seed in range(3):
         contexts, items = random_rows(seed)
@@ -100,7 +99,7 @@ def test_ppmi_is_the_official_query(work, top_rule, distinct, monkeypatch):
 
 def test_half_lists_and_whole_lists_and_repeats_differ():
     contexts, items = random_rows(0)
-    half, whole = (set(edges_of(ppmi(contexts, items, top=5, top_rule=r))) for r in graph.TOP_RULES)
+    half, whole = (set(edges_of(ppmi(contexts, items, top=5, top_rule=r))) for r in TOP_RULES)
     assert whole < half  # within the top of a whole list is within that of its half
     weighted = edges_of(ppmi(contexts, items, distinct=False))
     assert weighted != edges_of(ppmi(contexts, items))
@@ -153,7 +152,7 @@ def test_ties_go_to_the_smaller_code():
     assert ppmi(contexts, items, top=2).items.tolist() == [0, 1, 2]
 
 
-@pytest.mark.parametrize("top_rule", graph.TOP_RULES)
+@pytest.mark.parametrize("top_rule", TOP_RULES)
 def test_what_changes_nothing(top_rule):
     contexts, items = random_rows(2)
     plain = ppmi(contexts, items, top=4, top_rule=top_rule)

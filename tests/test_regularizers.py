@@ -13,10 +13,10 @@ from specrec_core.arguments import PENALTIES as PENALTIES_BY_NAME
 from specrec_core.arguments import REGULARIZERS
 from specrec_core.cooccurrence import CoOccurrence, transposed
 from specrec_core.interactions import CSR
-from specrec_core.losses import OBJECTIVES
 from specrec_core.models import MF, LightGCN, generator
+from specrec_core.objectives import OBJECTIVES
 from specrec_core.records import Experiment
-from specrec_core.regularizers import Regularizer
+from specrec_core.regularization import Regularizer
 from specrec_core.sampling import EpochSampler
 from specrec_core.training import fit
 

@@ -8,7 +8,7 @@ import pytest
 from alone import assert_as_alone, make, small_data
 
 from specrec_core.arguments import OPTIMIZERS, REGULARIZERS
-from specrec_core.regularizers import Regularizer
+from specrec_core.regularization import Regularizer
 
 SEEDS = (1, 4, 0)
 

@@ -15,7 +15,7 @@ from specrec_core.corrections import Debiasing
 from specrec_core.evaluation import evaluate
 from specrec_core.models import MF, LightGCN, generator
 from specrec_core.records import Experiment
-from specrec_core.regularizers import Regularizer
+from specrec_core.regularization import Regularizer
 from specrec_core.sampling import EpochSampler, Negatives
 from specrec_core.spectral_norm import spectral_norm_penalty
 from specrec_core.training import fit

@@ -6,7 +6,7 @@ import torch
 from specrec_core import synthetic
 from specrec_core.contrastive import SGL, XSimGCL
 from specrec_core.models import MF
-from specrec_core.regularizers import Regularizer
+from specrec_core.regularization import Regularizer
 from specrec_core.strengths import check, kept, listed, positive, spread
 from specrec_core.training import fit
 

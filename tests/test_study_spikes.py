@@ -11,7 +11,7 @@ from specrec_core import catalogue, datasets, item_names, spike_claims, spikes, 
 from specrec_core import registry as register
 from specrec_core.claims import NOT_REPORTED, NOT_RUN
 from specrec_core.factorisation import truncated_svd
-from specrec_core.graph import ppmi
+from specrec_core.ppmi import ppmi
 from specrec_core.records import Record
 from specrec_core.studies import Study
 

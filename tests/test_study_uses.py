@@ -18,9 +18,9 @@ from specrec_core import (
     use_claims,
 )
 from specrec_core.factorisation import truncated_svd
-from specrec_core.graph import ppmi
 from specrec_core.interactions import CSR
 from specrec_core.item_metrics import head_and_tail, restricted, spike_metrics
+from specrec_core.ppmi import ppmi
 from specrec_core.studies import PLANTED
 
 

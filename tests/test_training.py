@@ -12,7 +12,7 @@ from specrec_core import losses, synthetic
 from specrec_core.corrections import Debiasing
 from specrec_core.evaluation import evaluate, popularity_groups
 from specrec_core.models import MF, gather, generator
-from specrec_core.regularizers import Regularizer
+from specrec_core.regularization import Regularizer
 from specrec_core.replicas import optimizer_of
 from specrec_core.sampling import EpochSampler
 from specrec_core.steps import Objective, RowSteps

@@ -13,9 +13,9 @@ import torch
 from specrec_core import synthetic
 from specrec_core.chunks import ChunkSteps, user_chunks
 from specrec_core.corrections import Debiasing
-from specrec_core.losses import OBJECTIVES
 from specrec_core.models import MF, LightGCN, generator
-from specrec_core.regularizers import Regularizer
+from specrec_core.objectives import OBJECTIVES
+from specrec_core.regularization import Regularizer
 from specrec_core.replicas import optimizer_of
 from specrec_core.sampling import EpochSampler, Negatives
 from specrec_core.steps import Objective, RowSteps
