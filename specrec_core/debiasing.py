@@ -231,8 +231,8 @@ def distance_correlation(x: Tensor, y: Tensor) -> Tensor:
 
     √(dCov²(x, y) / √(dVar²(x) dVar²(y))), from doubly centred matrices of distances; in [0, 1].
 
-    Shapes: ``x (*, B, p)``, ``y (*, B, q)`` → ``(*,)``; the work grows with B². NaN where one
-    sample is constant.
+    Shapes: ``x (*, B, p)``, ``y (*, B, q)`` → ``(*,)``; the work grows with B². A sample that is
+    constant correlates with nothing: 0, as the source has it, with no gradient.
     """
     if x.shape[:-1] != y.shape[:-1]:
         raise ValueError(f"y has shape {tuple(y.shape)}: expected {tuple(x.shape[:-1])} vectors")
@@ -244,7 +244,9 @@ def distance_correlation(x: Tensor, y: Tensor) -> Tensor:
     a, b = (_centred(v) for v in (x, y))
     covariance = (a * b).mean((-2, -1))
     product = a.square().mean((-2, -1)) * b.square().mean((-2, -1))
-    return (covariance.clamp_min(0) / product.sqrt()).sqrt()
+    some = (product > 0) & (covariance > 0)  # where not, a root would have no finite gradient
+    square = torch.where(some, covariance, 1.0) / torch.where(some, product, 1.0).sqrt()
+    return torch.where(some, square.sqrt(), 0.0)
 
 
 def invariant(

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -122,13 +123,38 @@ def neighbours(values: Sequence[Any]) -> list[tuple[int, int]]:
     return list(itertools.pairwise([0, *ends, len(values)]))
 
 
-def restore(model: MF, of_all: Mapping[str, Any], best: Sequence[Mapping[str, Tensor]]) -> None:
-    """Put every replica back, stopped or not, at its best epoch.
+class Best:
+    """Each replica's best epoch so far: its value, its parameters, and evaluations since.
 
-    ``of_all`` is what `MF.of_replicas` gave before any was dropped, ``best`` the parameters of each
-    replica by name, without the dimension of replicas.
+    Made before any replica is dropped. With ``last`` the last epoch is the best, whatever its
+    value, and nothing stops.
     """
-    for key in best[0]:
-        setattr(model, key, torch.nn.Parameter(torch.stack([tables[key] for tables in best])))
-    for name, value in of_all.items():
-        setattr(model, name, value)
+
+    def __init__(self, model: MF, patience: int, last: bool) -> None:
+        n = len(model.seeds)
+        self.of_all = model.of_replicas()
+        self.patience, self.last = patience, last
+        self.values = [-math.inf] * n
+        self.epochs, self.since = [0] * n, [0] * n
+        self.parameters: list[dict[str, Tensor]] = [{} for _ in range(n)]
+
+    def see(
+        self, epoch: int, replicas: Sequence[int], values: Sequence[float], model: MF
+    ) -> list[int]:
+        """Take in the values of the ``replicas`` that ``model`` has: positions that go on."""
+        for position, (r, value) in enumerate(zip(replicas, values, strict=True)):
+            self.since[r] += 1
+            if value > self.values[r] or self.last:
+                self.values[r], self.epochs[r], self.since[r] = value, epoch, 0
+                self.parameters[r] = {
+                    name: p.detach()[position].clone() for name, p in model.named_parameters()
+                }
+        return [position for position, r in enumerate(replicas) if self.since[r] < self.patience]
+
+    def restore(self, model: MF) -> None:
+        """Put every replica back, stopped or not, at its best epoch."""
+        for name in self.parameters[0]:
+            tables = torch.stack([own[name] for own in self.parameters])
+            setattr(model, name, torch.nn.Parameter(tables))
+        for name, value in self.of_all.items():
+            setattr(model, name, value)

@@ -46,7 +46,7 @@ from specrec_core.objectives import OBJECTIVES
 from specrec_core.progress import bar
 from specrec_core.ranking import recommend
 from specrec_core.regularization import PER_REPLICA, Regularizer
-from specrec_core.replicas import carry_state, check_finite, optimizer_of, restore, set_rate
+from specrec_core.replicas import Best, carry_state, check_finite, optimizer_of, set_rate
 from specrec_core.sampling import EpochSampler, Negatives
 from specrec_core.steps import Objective, RowSteps
 from specrec_core.strengths import Strength, check, kept, listed, placed
@@ -186,7 +186,8 @@ def fit(
         On an unknown loss, optimizer, metric or sampler, settings that do not go together, or data
         that have no validation pairs to select on, or some and no use.
     FloatingPointError
-        As soon as an epoch had a loss that is NaN or infinite; it names replica and step.
+        As soon as an epoch had a loss that is NaN or infinite; it names replica and step. The
+        model is left as after an interrupt: all its replicas, each at its best epoch so far.
     """
     one_of("loss", loss, tuple(OBJECTIVES))
     if regularizer is not None and not isinstance(regularizer, Regularizer):
@@ -258,12 +259,10 @@ def fit(
         epoch_of = RowSteps(sampler, objective, batch_size, drop_last, l2, l2_on)
     judge = Judge(split, metric, candidates, redraw, correct, trains)
 
-    seeds, of_all, data_of = model.seeds, model.of_replicas(), lanes.each
-    history = History([[] for _ in seeds], best_epoch=[0] * len(seeds), seconds=[0.0] * len(seeds))
+    seeds, data_of = model.seeds, lanes.each
+    best = Best(model, patience, last=select == "last")
+    history = History([[] for _ in seeds], best_epoch=best.epochs, seconds=[0.0] * len(seeds))
     history.epochs_run = [0] * len(seeds)
-    best_value = [-float("inf")] * len(seeds)
-    best_tables: list[dict[str, Tensor]] = [{} for _ in seeds]
-    since_best = [0] * len(seeds)
     active = list(range(len(seeds)))
     streams = [generator(seed, "samples", device) for seed in seeds]
     rate = learning_rate
@@ -272,22 +271,16 @@ def fit(
     stepper = optimizer_of(optimizer, model, rate)
 
     def look(epoch: int, mean_loss: Tensor) -> None:
-        """Evaluate, remember the best tables, and drop the replicas that are to stop."""
+        """Evaluate, remember the best, and drop the replicas that are to stop."""
         nonlocal active, streams, stepper, rate, lanes, epoch_of
         score = judge(model, lanes, epoch)
         series = {f"{split} {metric}": score, "loss": mean_loss}
         for callback in callbacks:
             series.update(callback(epoch, model))
         history.append(epoch, active, series)
-        for position, (r, value) in enumerate(zip(active, score.tolist(), strict=True)):
+        for r in active:
             history.epochs_run[r] = epoch
-            since_best[r] += 1
-            if value > best_value[r] or select == "last":
-                best_value[r], history.best_epoch[r], since_best[r] = value, epoch, 0
-                best_tables[r] = {
-                    k: p.detach()[position].clone() for k, p in model.named_parameters()
-                }
-        going = [position for position, r in enumerate(active) if since_best[r] < patience]
+        going = best.see(epoch, active, score.tolist(), model)
         if 0 < len(going) < len(active):
             going_on = torch.tensor(going, device=device)
             model.keep(going_on)
@@ -301,21 +294,24 @@ def fit(
     started = time.perf_counter()
     look(0, torch.full((len(seeds),), torch.nan))
     title = f"fit {type(model).__name__} d={model.users.shape[-1]}"
-    with bar(range(1, epochs + 1), title, progress) as steps:
-        for epoch in steps:
-            trained = list(active)
-            set_rate(stepper, rate * decay ** (epoch - 1))
-            step_losses = epoch_of(model, stepper, streams)
-            check_finite(step_losses, model, epoch, rate)
-            if epoch % evaluate_every == 0 or epoch == epochs:
-                look(epoch, step_losses.mean(-1))
-                steps.set_postfix_str(f"{metric} {max(best_value):.4f}, {len(active)} training")
-            now = time.perf_counter()
-            work = {r: data_of[r].train.nnz for r in trained}
-            for r in trained:
-                history.seconds[r] += (now - started) * work[r] / sum(work.values())
-            started = now
-            if not active:
-                break
-    restore(model, of_all, best_tables)
+    try:
+        with bar(range(1, epochs + 1), title, progress) as steps:
+            for epoch in steps:
+                trained = list(active)
+                set_rate(stepper, rate * decay ** (epoch - 1))
+                step_losses = epoch_of(model, stepper, streams)
+                check_finite(step_losses, model, epoch, rate)
+                if epoch % evaluate_every == 0 or epoch == epochs:
+                    look(epoch, step_losses.mean(-1))
+                    top = max(best.values)
+                    steps.set_postfix_str(f"{metric} {top:.4f}, {len(active)} training")
+                now = time.perf_counter()
+                work = {r: data_of[r].train.nnz for r in trained}
+                for r in trained:
+                    history.seconds[r] += (now - started) * work[r] / sum(work.values())
+                started = now
+                if not active:
+                    break
+    finally:  # of a divergence or an interrupt, too: the best so far
+        best.restore(model)
     return history

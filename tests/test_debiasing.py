@@ -169,6 +169,16 @@ def test_distance_correlation(device):
     torch.testing.assert_close(debiasing.distance_correlation(x, moved), torch.ones_like(got))
 
 
+def test_a_constant_sample_correlates_with_nothing(device):
+    x = numbers(2, 8, 3, device=device)
+    x[1] = 1.5  # one replica's alone
+    x, y = x.requires_grad_(), numbers(2, 8, 2, seed=1, device=device).requires_grad_()
+    for got in (debiasing.distance_correlation(x, y), debiasing.distance_correlation(y, x)):
+        assert got[0] > 0 and got[1] == 0
+        for gradient in torch.autograd.grad(got.sum(), (x, y)):
+            assert torch.isfinite(gradient).all() and gradient[0].any() and not gradient[1].any()
+
+
 def test_invariant_collaborative_filtering(device):
     def embeddings(seed):
         shapes = ((2, 5, 3), (2, 5, 3), (2, 5, 4, 3))

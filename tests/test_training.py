@@ -316,6 +316,25 @@ def test_divergence_names_replica_and_step(data):
         fit(model, data, loss="bce", optimizer="sgd", learning_rate=1e200, epochs=3, progress=False)
 
 
+@pytest.mark.parametrize("why", [FloatingPointError, KeyboardInterrupt])
+def test_what_ends_a_fit_early_leaves_every_replica_at_its_best_epoch(data, why):
+    """Also those that had stopped before: the model is what it would be after fewer epochs."""
+
+    def stop(epoch, model):
+        if epoch == 4:
+            raise why
+        return {}
+
+    settings = {"learning_rate": torch.tensor([1e-2, 1.0]), "patience": 2, "progress": False}
+    short, long = make("mf", data, (7, 9), "cpu"), make("mf", data, (7, 9), "cpu")
+    history = fit(short, data, epochs=3, **settings)
+    with pytest.raises(why):
+        fit(long, data, epochs=9, callbacks=[stop], **settings)
+    assert sorted(history.epochs_run) == [2, 3] and any(history.best_epoch)  # one stopped before
+    for got, expected in zip(long.parameters(), short.parameters(), strict=True):
+        torch.testing.assert_close(got, expected, rtol=0, atol=0)
+
+
 def test_divergence_in_the_last_step_is_named_too(data):
     """The losses of the only step are finite, the tables after it are not."""
     model = make("mf", data, (7, 9), "cpu")
