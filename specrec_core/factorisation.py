@@ -32,8 +32,8 @@ class Decomposition:
     u: ``(n, f)``, s: ``(f,)`` descending, v: ``(m, f)``, all float64; the columns of u and of v
     are orthonormal.
 
-    For symmetric M = Σ λ_r v_r v_rᵀ, with J = diag(sign λ_r) and the |λ_r| distinct: U = V J and
-    S = |Λ|, so the truncated matrix is M_f = E S⁻¹ J Eᵀ, and E Eᵀ = M_f M_fᵀ.
+    For symmetric M = Σ λ_r v_r v_rᵀ, with J = diag(sign λ_r) and distinct σ_r = abs λ_r: U = V J
+    and S = diag σ, so the truncated matrix is M_f = E S⁻¹ J Eᵀ, and E Eᵀ = M_f M_fᵀ.
     """
 
     u: np.ndarray

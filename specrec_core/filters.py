@@ -100,7 +100,7 @@ def expected_operator(
     """R − cN: what positives and c sampled negatives for each do on average, at small scores.
 
     N has the rows of what uniform sampling expects, N_ui = d_u / m, or popularity sampling,
-    N_ui = d_u d_i / |R|. With ``normalise``, both are divided by √(d_u d_i). Negatives are taken
+    N_ui = d_u d_i / Σ R. With ``normalise``, both are divided by √(d_u d_i). Negatives are taken
     as drawn from all items: that a sampler skips the user's own positives is left out, as in
     the theory. Never dense; ``(n_users, n_items)``.
     """

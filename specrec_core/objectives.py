@@ -13,7 +13,7 @@ from torch.autograd.function import once_differentiable
 from specrec_core import losses
 
 ScoreLoss = Callable[[Tensor, Tensor], Tensor]
-"""Loss of ``positive (*, B)`` and ``negative (*, B, N)`` scores: ``(*,)``."""
+"""Loss ``(*,)`` of ``positive (*, B)`` and ``negative (*, B, N)`` scores."""
 
 ScoreOf = Callable[[Tensor, Tensor], Tensor]
 """Scores ``(R, *)`` of rows of users and items ``(R, *, d)``, which broadcast."""

@@ -243,7 +243,7 @@ class Record:
         """Write ``<name>.json`` unless it is there, and say whether this record is what it holds.
 
         Of several processes that publish one record at once, one writes it; see
-        `specrec_core.json_files.write_json`.
+        ``json_files.write_json``.
         """
         try:
             write_json(self._path(folder), self._body(), replace=False)

@@ -43,7 +43,7 @@ class Regularizer:
         1/3 is safe whatever the batch; ``directspec+``; or the penalty ``uniformity``, ``vicreg``,
         ``log_determinant`` (mean of both sides), ``barlow_twins``, ``spectral_contrastive`` (of
         the pair; they are the part of these objectives that balances); or ``spectral_norm`` of all
-        scores, which `specrec_core.steps` adds.
+        scores, which ``fit`` adds.
     strength, temperature, temperature_unrelated, shrink
         Numbers, or tensors with one value per replica. The temperatures are τ (or τ₀ and τ₁ of
         pairs that do and do not co-occur in train) of ``directspec+``, and t of ``uniformity``.

@@ -179,7 +179,7 @@ def energy_curve(s: Array) -> Tensor:
 
 
 def popularity_alignment(users: Array, items: Array, popularity: Array) -> Tensor:
-    """|cos| of the angle between item popularity and the leading right singular vector of U Vᵀ.
+    """Absolute cosine between item popularity and the leading right singular vector of U Vᵀ.
 
     users: `(*, n, d)`; items: `(*, m, d)`; popularity: `(m,)` or `(*, m)`, for instance training
     counts. Returns float64 `(*,)` in [0, 1]; 0.0 where U Vᵀ is zero. Where σ₁ = σ₂ the leading

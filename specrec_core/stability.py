@@ -68,7 +68,7 @@ def neighbour_stability(
     The defaults are the protocol of the official code [spiky2023svd], with groups of
     ``norm_groups(reference, 5)``: 1000 queries of each group, drawn without replacement, and the
     query and its group alone as candidates. With A the list in one table and B that in the other,
-    overlap o = |A ∩ B| / k (called "iou" there) and Jaccard |A ∩ B| / |A ∪ B| = o / (2 − o). The
+    overlap o = #(A ∩ B) / k (called "iou" there) and Jaccard #(A ∩ B) / #(A ∪ B) = o / (2 − o). The
     latter is convex in o, so its mean over queries is at least the Jaccard index of the mean
     overlap. Half widths are 1.96 · sd / √L over L queries, sd with L in the denominator.
 

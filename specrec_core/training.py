@@ -52,7 +52,7 @@ from specrec_core.steps import Objective, RowSteps
 from specrec_core.strengths import Strength, check, kept, listed, placed
 
 Callback = Callable[[int, MF], Mapping[str, Tensor]]
-"""``callback(epoch, model)`` after each evaluation: named values ``(R,)``, kept in the history."""
+"""``callback(epoch, model)`` gives named values ``(R,)`` to keep in the history of evaluations."""
 
 
 @dataclass
