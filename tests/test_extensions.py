@@ -18,6 +18,7 @@ from specrec_core.records import Experiment, Record
 EXTENSIONS = Path(__file__).parents[1] / "book" / "_ext"
 sys.path.insert(0, str(EXTENSIONS))
 
+from specrec_numbers import typeset  # noqa: E402
 from specrec_results import show  # noqa: E402
 
 RECORD = Record(
@@ -72,7 +73,7 @@ def built(
     if made:
         page = {"metadata": {"specrec": made}}
         (source / "book" / "01_a.ipynb").write_text(json.dumps(page))
-    own = ["specrec_results", "specrec_checks", "specrec_verdicts", "specrec_pages"]
+    own = [f"specrec_{x}" for x in ("results", "numbers", "checks", "verdicts", "pages")]
     settings = {"extensions": ["myst_parser", *own], "myst_enable_extensions": ["dollarmath"]}
     folders = (source, None, tmp_path / "html", tmp_path / "trees")
     with docutils_namespace():
@@ -161,3 +162,24 @@ def test_as_many_digits_as_the_interval_supports(
     values: list[float], spec: str | None, expected: str
 ) -> None:
     assert show(values, spec) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("-17% ± 11%", "−17\u00a0% ± 11\u00a0%"),
+        ("(-0.491) and 5 %", "(−0.491) and 5\u00a0%"),
+        ("-0.0%, -0.00 ± 0.02, −0.0", "0.0\u00a0%, 0.00 ± 0.02, 0.0"),
+        ("-0.04 and -0.30", "−0.04 and −0.30"),
+        ("ml-100k, 2024-05-03, 10-20, 1e-5, x-1", "ml-100k, 2024-05-03, 10-20, 1e-5, x-1"),
+    ],
+)
+def test_numbers_look_alike(text: str, expected: str) -> None:
+    assert typeset(text) == expected
+
+
+def test_code_is_left_as_it_is_typed(published: Path, tmp_path: Path) -> None:
+    page, warnings = built(tmp_path, "From `-1 %` and $-2$ to -3% or {given}`-4 %`.")
+    assert not warnings
+    assert "−3\u00a0% or −4\u00a0%" in page.get_text()
+    assert page.select_one("code").get_text() == "-1 %"
