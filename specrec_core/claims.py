@@ -52,12 +52,27 @@ def mean_interval(values: Sequence[float]) -> tuple[float, float]:
     return mean, float(t.ppf(0.975, n - 1)) * deviation / math.sqrt(n)
 
 
+def decimals(mean: float, half: float, most: int = 4) -> int:
+    """Digits after the point of a mean of 1 or more: up to the second of its interval's, at most
+    ``most``. A smaller mean has ``most``, so that those of one metric can be compared."""
+    if abs(mean) < 1 or not math.isfinite(half) or half <= 1e-9 * abs(mean):
+        return most
+    return min(most, 1 - math.floor(math.log10(half)))
+
+
+def number(value: float, digits: int) -> str:
+    """With that many digits after the point, negative ones rounded away, and commas from 10,000."""
+    value = round(value, digits)
+    return f"{value:{',' if abs(value) >= 10_000 else ''}.{max(0, digits)}f}"
+
+
 def show(values: Sequence[float], digits: int = 4) -> str:
-    """``0.1463 ± 0.0008``, or ``0.1463 (one seed)``."""
+    """``0.1463 ± 0.0008``, ``13.16 ± 0.48``, or ``0.1463 (one seed)``; see `decimals`."""
     mean, half = mean_interval(values)
     if math.isinf(half):
-        return f"{mean:.{digits}f} (one seed)"
-    return f"{mean:.{digits}f} ± {half:.{digits}f}"
+        return f"{number(mean, digits)} (one seed)"
+    digits = decimals(mean, half, digits)
+    return f"{number(mean, digits)} ± {number(half, digits)}"
 
 
 def show_difference(after: Sequence[float], before: Sequence[float], digits: int = 4) -> str:
@@ -104,6 +119,8 @@ class Verdict:
     verdict: str
     note: str = ""
     record: str | None = None
+    source: str = ""  # of what was reported or claimed
+    group: str = ""  # rows of one group are shown together, folded
 
 
 @dataclass(frozen=True)
@@ -125,19 +142,22 @@ class Comparison:
 
     def verdict(self, records: Mapping[str, Record | None]) -> Verdict:
         value = self.reported.value if self.reported else None
-        source = f" ({self.reported.provenance}, {self.reported.source})" if self.reported else ""
-        reported = NOT_REPORTED if value is None else f"{value:.{self.digits}f}{source}"
+        reported, source = NOT_REPORTED, ""
+        if self.reported is not None and value is not None:
+            reported = f"{number(value, self.digits)} ({self.reported.provenance})"
+            source = self.reported.source
         record = records[self.label]
         if record is None:
-            return Verdict(self.statement, reported, "–", NOT_RUN, self.note)
+            return Verdict(self.statement, reported, "–", NOT_RUN, self.note, source=source)
         values = record.metrics[self.metric]
         if value is None:
             outcome = NOT_REPORTED
         else:
             close = abs(mean_interval(values)[0] - value) <= self.tolerance * abs(value)
             outcome = REPRODUCED if close else DEVIATES
+        shown = show(values, self.digits)
         return Verdict(
-            self.statement, reported, show(values, self.digits), outcome, self.note, record.name
+            self.statement, reported, shown, outcome, self.note, record.name, source=source
         )
 
 
@@ -154,15 +174,21 @@ class Claim:
     test: Callable[[Mapping[str, Record]], tuple[bool, str]]
     source: str = "this book"
     note: str = ""
+    group: str = ""
 
     def verdict(self, records: Mapping[str, Record | None]) -> Verdict:
         present: dict[str, Record] = {}
         for label in self.needs:
             record = records[label]
             if record is None:
-                return Verdict(self.statement, f"claim ({self.source})", "–", NOT_RUN, self.note)
+                return self._judged("–", NOT_RUN)
             present[label] = record
         holds, evidence = self.test(present)
         outcome = REPRODUCED if holds else DEVIATES
         only = present[self.needs[0]].name if len(present) == 1 else None
-        return Verdict(self.statement, f"claim ({self.source})", evidence, outcome, self.note, only)
+        return self._judged(evidence, outcome, only)
+
+    def _judged(self, shown: str, outcome: str, record: str | None = None) -> Verdict:
+        return Verdict(
+            self.statement, "claim", shown, outcome, self.note, record, self.source, self.group
+        )

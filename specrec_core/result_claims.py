@@ -10,6 +10,7 @@ from specrec_core.records import Record
 Test = Callable[[Mapping[str, Record]], tuple[bool, str]]
 METRIC = "ndcg@10"
 NEARLY = 0.95  # of all directions, or of a method's own best validation score
+SETTINGS = "Was each setting that was run the one that validation chose?"
 SECOND_HAND = "Peng et al. 2024, as a summary has it"
 
 
@@ -99,11 +100,8 @@ def chosen_on_validation(title: str, labels: Sequence[str], chosen: int) -> Clai
         return best == chosen, f"validation {metric.upper()} {shown}"
 
     place = f"number {chosen + 1} of {len(labels)}"
-    return Claim(
-        f"{title}: {place} is the best of its grid on validation",
-        tuple(labels),
-        test,
-    )
+    statement = f"{title}: {place} is the best of its grid on validation"
+    return Claim(statement, tuple(labels), test, group=SETTINGS)
 
 
 def every_choice_on_validation(where: str, grids: Mapping[str, Sequence[str]]) -> Claim:
@@ -119,5 +117,5 @@ def every_choice_on_validation(where: str, grids: Mapping[str, Sequence[str]]) -
                 others.append(best)
         return not others, "; ".join(f"better: {label}" for label in others) or "all are"
 
-    return Claim(f"{where}: the settings are the best of their grids on validation", tuple(every),
-                 test)  # fmt: skip
+    statement = f"{where}: the settings are the best of their grids on validation"
+    return Claim(statement, tuple(every), test, group=SETTINGS)

@@ -49,11 +49,11 @@ class OutOfReach(Comparison):
     """
 
     def verdict(self, records: Mapping[str, Record | None]) -> Verdict:
-        reported, outcome = NOT_REPORTED, NOT_REPORTED
+        reported, outcome, source = NOT_REPORTED, NOT_REPORTED, ""
         if self.reported is not None and self.reported.value is not None:
-            source = f"({self.reported.provenance}, {self.reported.source})"
-            reported, outcome = f"{self.reported.value:.{self.digits}f} {source}", NOT_RUN
-        return Verdict(self.statement, reported, "–", outcome, self.note)
+            reported = f"{self.reported.value:.{self.digits}f} ({self.reported.provenance})"
+            outcome, source = NOT_RUN, self.reported.source
+        return Verdict(self.statement, reported, "–", outcome, self.note, source=source)
 
 
 def _mean(record: Record, metric: str) -> float:

@@ -79,3 +79,12 @@ def test_a_difference_is_shown_seed_by_seed_and_with_a_minus_sign():
     assert claims.show_difference(after, before, 2) == "−0.10 ± 0.00"
     assert claims.show_difference(before, after, 2) == "0.10 ± 0.00"
     assert claims.show_difference([0.2], [0.5], 1) == "−0.3 (one seed)"
+
+
+def test_no_more_digits_than_the_interval_supports():
+    assert claims.show([1765.4130, 1779.8130, 1772.6]) == "1773 ± 18"
+    assert claims.show([10000.4, 10400.5, 10800.6]) == "10,400 ± 990"
+    assert claims.show([13.0, 13.2, 13.3]) == "13.17 ± 0.38"
+    assert claims.show([300, 300, 300], 0) == "300 ± 0"
+    assert claims.show([50, 55, 60], 0) == "55 ± 12"  # and never more than were asked for
+    assert claims.show([0.5, 0.6, 0.7]) == "0.6000 ± 0.2484"  # of one metric, four everywhere

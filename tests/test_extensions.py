@@ -74,7 +74,10 @@ def built(
         page = {"metadata": {"specrec": made}}
         (source / "book" / "01_a.ipynb").write_text(json.dumps(page))
     own = [f"specrec_{x}" for x in ("results", "numbers", "checks", "verdicts", "pages")]
-    settings = {"extensions": ["myst_parser", *own], "myst_enable_extensions": ["dollarmath"]}
+    settings = {
+        "extensions": ["myst_parser", "sphinx_design", *own],
+        "myst_enable_extensions": ["dollarmath"],
+    }
     folders = (source, None, tmp_path / "html", tmp_path / "trees")
     with docutils_namespace():
         Sphinx(*folders, "html", settings, status=None, warning=warnings).build()
@@ -156,6 +159,8 @@ def test_pages_say_how_they_were_made(published: Path, tmp_path: Path, data: str
         ([120.0, 125.0, 130.0], ".0f", "125 ± 12"),
         ([0.14567], None, "0.1457 (one seed)"),
         ([2.0, 2.0], None, "2 ± 0"),
+        ([0.21130, 0.21134, 0.21138], None, "0.2113 ± 0.0001"),
+        ([0.00113, 0.00114, 0.00115], None, "0.001140 ± 0.000025"),
     ],
 )
 def test_as_many_digits_as_the_interval_supports(
@@ -183,3 +188,29 @@ def test_code_is_left_as_it_is_typed(published: Path, tmp_path: Path) -> None:
     assert not warnings
     assert "−3\u00a0% or −4\u00a0%" in page.get_text()
     assert page.select_one("code").get_text() == "-1 %"
+
+
+def test_what_rows_share_is_said_once_and_groups_are_folded(
+    published: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, note = "Somebody et al. 2024, in some words", "a note which is too long for each row"
+    rows = tuple(
+        claims.Claim(f"{k}", ("run d=4",), lambda r: (True, "yes"), source + later, note, group)
+        for k, (later, group) in enumerate([("", ""), (claims.LATER, ""), ("", "Settings")])
+    )
+    chapter = catalogue.Chapter("A", suite=CHAPTER.suite, verdicts=rows)
+    monkeypatch.setattr(catalogue, "chapters", lambda: {"01_a": chapter})
+    page, warnings = built(tmp_path, "```{verdicts} 01_a\n```")
+    assert not warnings
+    said = page.get_text()
+    assert said.count(source) == said.count(note) == 1
+    assert said.count("asked after a look at the runs") == 1
+    plain, grouped = page.select("table.specrec-verdicts")
+    cells = [[cell.get_text(strip=True) for cell in row.select("td")] for row in plain.select("tr")]
+    assert cells[1:] == [
+        ["0", "claima", "yes", "✓ reproduced", "noteb"],
+        ["1", "claima†", "yes", "✓ reproduced", "noteb"],
+    ]
+    fold = grouped.find_parent("details")
+    assert fold is not None and len(grouped.select("tbody tr")) == 1
+    assert fold.find("summary").get_text(" ", strip=True) == "Settings ✓ 1 reproduced"

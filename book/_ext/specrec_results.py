@@ -78,11 +78,15 @@ class RecordList(SphinxDirective):
 
 
 def show(values: list[float], spec: str | None = None) -> str:
-    """``0.1463 ± 0.0008``: two digits of the interval, or the format that was asked for."""
+    """``0.1463 ± 0.0008``: two digits of the interval, or the format that was asked for.
+
+    Of a mean from 0.01 on four digits after the point at most, as `specrec_core.claims.show`.
+    """
     mean, half = mean_interval(values)
     if spec is None:
         known = math.isfinite(half) and half > 1e-9 * abs(mean)  # more than rounding
-        spec = f".{max(0, 1 - math.floor(math.log10(half)))}f" if known else ".4g"
+        digits = max(0, 1 - math.floor(math.log10(half))) if known else 0
+        spec = f".{min(digits, 4) if abs(mean) >= 0.01 else digits}f" if known else ".4g"
     spread = f" ± {half:{spec}}" if math.isfinite(half) else " (one seed)"
     return f"{mean:{spec}}{spread}"
 

@@ -1,11 +1,14 @@
 """Reported against reproduced, with verdicts: by chapter, and for the book at a glance.
 
-``{verdicts} 01_spectra`` is the table of a chapter's claims; ``{status-board}`` counts them for
-all chapters. Both are evaluated on the records there are when the book is built.
+``{verdicts} 01_spectra`` is the table of a chapter's claims, those of a group folded;
+``{status-board}`` counts them for all chapters. Both are evaluated on the records there are when
+the book is built.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from string import ascii_lowercase as LETTERS
 from typing import Any
 
 from docutils import nodes
@@ -16,11 +19,14 @@ from sphinx.addnodes import pending_xref
 from sphinx.application import Sphinx
 from sphinx.util import logging
 from sphinx.util.docutils import SphinxDirective
+from sphinx_design.shared import create_component
 
 from specrec_core import catalogue, claims, records, sweep
+from specrec_core.claims import LATER
 from specrec_core.estimates import Estimate
 
 LOGGER = logging.getLogger(__name__)
+AFTERWARDS = "†"
 # A sign and a word each: the colour only helps.
 SIGNS = {
     claims.REPRODUCED: "✓",
@@ -35,6 +41,28 @@ def badge(verdict: str, text: str | None = None) -> nodes.inline:
     return inline(text or f"{SIGNS[verdict]} {verdict}", "specrec-verdict", f"specrec-{kind}")
 
 
+class Marks:
+    """A letter for each long text that several rows have: it is said once, above the table."""
+
+    def __init__(self, texts: Sequence[str], long: int = 24) -> None:
+        often = [text for text in dict.fromkeys(texts) if texts.count(text) > 1]
+        self.found = dict(zip((t for t in often if len(t) > long), LETTERS, strict=False))
+
+    def of(self, text: str) -> str | None:
+        return self.found.get(text)
+
+
+def folded(title: str, members: Sequence[claims.Verdict], content: nodes.Node) -> nodes.container:
+    """A dropdown: the title and how its rows were judged are seen when it is closed."""
+    box = create_component(
+        "dropdown", type="dropdown", has_title=True, opened=False, icon=None, chevron=None,
+        container_classes=["sd-mb-3"], title_classes=[], body_classes=[],
+    )  # fmt: skip
+    counts = _counts([verdict.verdict for verdict in members])
+    box.extend([nodes.rubric("", "", nodes.Text(f"{title} "), *counts), content])
+    return box
+
+
 class Verdicts(SphinxDirective):
     required_arguments = 1
 
@@ -45,29 +73,54 @@ class Verdicts(SphinxDirective):
         except ValueError as error:
             LOGGER.warning("verdicts: %s", error, location=self.get_location())
             return []
-        rows = []
+        self.marks = Marks([text for v in found for text in (v.source.removesuffix(LATER), v.note)])
+        groups: dict[str, list[claims.Verdict]] = {}
         for verdict in found:
-            reproduced: nodes.Node | str = verdict.reproduced
-            if verdict.record:
-                title = f"record {verdict.record}"
-                reproduced = record_link("", verdict.reproduced, record=verdict.record, title=title)
-            rows.append(
-                [
-                    self.parsed(verdict.statement),
-                    self.parsed(verdict.reported),
-                    reproduced,
-                    badge(verdict.verdict),
-                    self.parsed(verdict.note),
-                ]
-            )
-        headers = ["Statement", "Reported", "Reproduced", "Verdict", "Note"]
-        return [table(headers, rows, "specrec-verdicts")]
+            groups.setdefault(verdict.group, []).append(verdict)
+        shown: list[nodes.Node] = []
+        for title, members in sorted(groups.items()):  # those without a title first
+            headers = ["Statement", "Reported", "Reproduced", "Verdict", "Note"]
+            made = table(headers, list(map(self.row, members)), "specrec-verdicts")
+            shown.append(folded(title, members, made) if title else made)
+        return [*self.legend(any(v.source.endswith(LATER) for v in found)), *shown]
 
-    def parsed(self, text: str) -> nodes.Node:
+    def row(self, verdict: claims.Verdict) -> list[nodes.Node | str]:
+        reproduced: nodes.Node | str = verdict.reproduced
+        if verdict.record:
+            title = f"record {verdict.record}"
+            reproduced = record_link("", verdict.reproduced, record=verdict.record, title=title)
+        reported = self.parsed(verdict.reported)
+        if source := verdict.source.removesuffix(LATER):
+            if mark := self.marks.of(source):
+                reported += nodes.superscript("", mark)
+            else:
+                reported += [nodes.Text(": "), *self.parsed(source).children]
+        if verdict.source.endswith(LATER):
+            reported += nodes.superscript("", AFTERWARDS)
+        if mark := self.marks.of(verdict.note):
+            note = nodes.paragraph("", "note", nodes.superscript("", mark))
+        else:
+            note = self.parsed(verdict.note)
+        statement = self.parsed(verdict.statement)
+        return [statement, reported, reproduced, badge(verdict.verdict), note]
+
+    def legend(self, later: bool) -> list[nodes.Node]:
+        """What the marks in the rows stand for."""
+        marked = {mark: text for text, mark in self.marks.found.items()}
+        if later:
+            marked[AFTERWARDS] = LATER.removeprefix("; ")
+        lines = nodes.line_block(classes=["specrec-legend"])
+        for mark, text in marked.items():
+            sign = [nodes.superscript("", mark), nodes.Text(" ")]
+            lines += nodes.line("", "", *sign, *self.parsed(text).children)
+        return [lines] if marked else []
+
+    def parsed(self, text: str) -> nodes.Element:
         """Statements and notes may hold maths and citations."""
         box = nodes.container()
         self.state.nested_parse(StringList([text], source=""), self.content_offset, box)
-        return box.children[0] if len(box.children) == 1 else box
+        found = box.children[0] if len(box.children) == 1 else box
+        return found if isinstance(found, nodes.Element) else box
 
 
 class StatusBoard(SphinxDirective):
@@ -93,7 +146,7 @@ class StatusBoard(SphinxDirective):
                     f"{len(there)} of {len(experiments)}",
                     ", ".join(sorted({r.device.partition(" (")[0] for r in there})) or "–",
                     ", ".join(map(str, seeds)) or "–",
-                    _counts(found),
+                    nodes.paragraph("", "", *_counts(found)) if found else "–",
                 ]
             )
         headers = ["Chapter", "Page executed with", "Records", "Made on", "Seeds", "Claims"]
@@ -127,11 +180,10 @@ def _link(docname: str, title: str) -> nodes.Node:
     )
 
 
-def _counts(found: list[str]) -> nodes.Node | str:
+def _counts(found: list[str]) -> list[nodes.inline]:
     """A badge for each verdict there is, in one order everywhere."""
     counts = {kind: found.count(kind) for kind in SIGNS if kind in found}
-    badges = [badge(kind, f"{SIGNS[kind]} {number} {kind}") for kind, number in counts.items()]
-    return nodes.paragraph("", "", *badges) if badges else "–"
+    return [badge(kind, f"{SIGNS[kind]} {number} {kind}") for kind, number in counts.items()]
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
