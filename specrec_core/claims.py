@@ -139,6 +139,7 @@ class Comparison:
     tolerance: float = 0.05
     digits: int = 4
     note: str = ""
+    group: str = ""
 
     def verdict(self, records: Mapping[str, Record | None]) -> Verdict:
         value = self.reported.value if self.reported else None
@@ -148,16 +149,20 @@ class Comparison:
             source = self.reported.source
         record = records[self.label]
         if record is None:
-            return Verdict(self.statement, reported, "–", NOT_RUN, self.note, source=source)
+            return self._judged(reported, "–", NOT_RUN, source)
         values = record.metrics[self.metric]
         if value is None:
             outcome = NOT_REPORTED
         else:
             close = abs(mean_interval(values)[0] - value) <= self.tolerance * abs(value)
             outcome = REPRODUCED if close else DEVIATES
-        shown = show(values, self.digits)
+        return self._judged(reported, show(values, self.digits), outcome, source, record.name)
+
+    def _judged(
+        self, reported: str, shown: str, outcome: str, source: str, record: str | None = None
+    ) -> Verdict:
         return Verdict(
-            self.statement, reported, shown, outcome, self.note, record.name, source=source
+            self.statement, reported, shown, outcome, self.note, record, source, self.group
         )
 
 

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from specrec_core.claims import mean_interval, show, show_difference
 from specrec_core.records import Record
+from specrec_core.wording import listed
 
 Test = Callable[[Mapping[str, Record]], tuple[bool, str]]
 Floats = NDArray[np.float64]
@@ -120,9 +121,9 @@ def loses_in_order(metric: str, groups: Sequence[Sequence[tuple[str, str]]]) -> 
         mean = {name: mean_interval(record.metrics[metric])[0] for name, record in records.items()}
         lost = [[1 - mean[noisy] / mean[clean] for clean, noisy in group] for group in groups]
         holds = all(min(more) > max(less) for more, less in pairwise(lost))
-        shown = [f"{a.partition(' ')[0]}: {x:.1%}" for g, own in zip(groups, lost, strict=True)
-                 for (a, _), x in zip(g, own, strict=True)]  # fmt: skip
-        return holds, "lost by " + ", ".join(shown)
+        shown = {noisy: f"{x:.1%}" for g, own in zip(groups, lost, strict=True)
+                 for (_, noisy), x in zip(g, own, strict=True)}  # fmt: skip
+        return holds, f"lost by {listed(shown)}"
 
     return test
 
@@ -173,15 +174,15 @@ def takes_more_late(
 
     def test(records: Mapping[str, Record]) -> tuple[bool, str]:
         of_all = reach(*records.values())
-        lost, shown = {}, []
+        lost, shown = {}, {}
         for pair in (*more, *less):
             clean, noisy = (records[label] for label in pair)
             epoch = of_all if shared else reach(clean, noisy)
             lost[pair] = mean_interval([float(x) for x in taken_late(clean, noisy, epoch)])
             mean, half = lost[pair]
-            shown.append(f"{pair[1]}: {mean:.1%} ± {half:.1%} at epoch {epoch}")
+            shown[pair[1]] = f"{mean:.1%} ± {half:.1%} at epoch {epoch}"
         least = min(lost[pair][0] - lost[pair][1] for pair in more)
-        return least > max(lost[pair][0] + lost[pair][1] for pair in less), "; ".join(shown)
+        return least > max(lost[pair][0] + lost[pair][1] for pair in less), listed(shown)
 
     return test
 
@@ -203,8 +204,6 @@ def grows_along(labels: Sequence[str], metric: str) -> Test:
     def test(records: Mapping[str, Record]) -> tuple[bool, str]:
         means = [mean_interval(records[name].metrics[metric])[0] for name in labels]
         holds = all(b > a for a, b in pairwise(means))
-        return holds, ", ".join(
-            f"{name.rpartition('=')[2]}: {m:.2f}" for name, m in zip(labels, means, strict=True)
-        )
+        return holds, listed({k: f"{m:.2f}" for k, m in zip(labels, means, strict=True)})
 
     return test

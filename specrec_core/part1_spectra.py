@@ -51,7 +51,8 @@ def chosen_on_validation(records: Mapping[str, Record]) -> tuple[bool, str]:
     best = max(validation, key=lambda label: validation[label])
     rate, penalty = GRID[best]
     holds = (rate, penalty) == CHOSEN
-    return holds, f"best of {len(GRID)}: rate {rate:g}, l2 {penalty:g} ({validation[best]:.4f})"
+    shown = f"rate {rate:g}, penalty {penalty:g} ({validation[best]:.4f})"
+    return holds, f"best of {len(GRID)}: {shown}"
 
 
 def _kept(record: Record, count: Callable[[list[float]], float], side: str) -> list[float]:
@@ -119,7 +120,7 @@ def emptier_when_wider(
             shares.append((record.training.dim, sum(kept) / len(kept)))
         shares.sort()
         holds = all(a > b for (_, a), (_, b) in pairwise(shares))
-        return holds, ", ".join(f"{dim}: {share:.0%}" for dim, share in shares)
+        return holds, "at d = " + ", ".join(f"{dim}: {share:.0%}" for dim, share in shares)
 
     return test
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from specrec_core import directspec_suites, result_claims
 from specrec_core.catalogue import Chapter
 from specrec_core.claims import LATER, Claim, Comparison, Reported
+from specrec_core.wording import words
 
 CHOSEN, GRAPH_CHOSEN = directspec_suites.CHOSEN, directspec_suites.GRAPH_CHOSEN
 VARIANTS = {"single τ": "DirectSpec+", "adaptive": "DirectSpec+ adaptive"}
@@ -167,7 +168,7 @@ CHAPTERS = {
             ),
             *(
                 result_claims.every_choice_on_validation(
-                    f"{dataset}, MF, as on CiteULike",
+                    f"{words(dataset)}, MF, as on CiteULike",
                     {
                         labels[CHOSEN[method]]: labels
                         for method in CHOSEN

@@ -38,6 +38,7 @@ from specrec_core.popularity_suites import (
     memory_suite,
     training_label,
 )
+from specrec_core.wording import words
 
 SIGMOIDS = tuple(
     f"trained {name}, {title}"
@@ -50,13 +51,13 @@ BPR_WIDTHS = tuple(f"bpr d={d}" for d in WIDTHS)
 CUT = tuple(f"truncated {name}" for name in TRUNCATED)
 LIN = "Lin et al. 2025"
 SUMMARISED = f"{LIN}, as summarised by others"
-COMPARED = (  # metric, digits
-    ("sigma 1", 2),
-    ("sigma 2", 2),
-    ("energy share", 4),
-    ("cos(q1, r)", 4),
-    ("slope", 3),
-    ("one power step", 2),
+COMPARED = (  # metric, what it is, digits
+    ("sigma 1", "σ₁", 2),
+    ("sigma 2", "σ₂", 2),
+    ("energy share", "share of σ₁² in all σ²", 4),
+    ("cos(q1, r)", "cos(q₁, r)", 4),
+    ("slope", "slope of popularity over rank, in logarithms", 3),
+    ("one power step", "what one power step sees of σ₁", 2),
 )
 REFERENCED = ("ml-1m", "gowalla", "yelp2018", "coat")
 
@@ -75,7 +76,7 @@ CHAPTERS = {
             ),
             *(
                 Claim(
-                    f"The same after a sigmoid: {label.removeprefix('trained ')}",
+                    f"The same after a sigmoid: {words(label)}",
                     (label,),
                     aligned(metric="cos(q1, r) of sigmoid"),
                     source=f"{SUMMARISED}: often above 0.98",
@@ -107,7 +108,7 @@ CHAPTERS = {
             ),
             *(
                 Claim(
-                    f"Item popularity has a power law for tail: {name}",
+                    f"Item popularity has a power law for tail: {words(name)}",
                     (f"tail {name}",),
                     plausible_tail,
                     source=f"{LIN}, assumption of theorem 1",
@@ -129,20 +130,21 @@ CHAPTERS = {
                 RAW,
                 below_a_law,
                 source="a reading of the theorem",
-                note="shown is the largest exponent with r_i ≤ r_max i^−α at the ranks recorded",
+                note=r"shown is the largest $\alpha$ with $r_i \le r_{\max}\, i^{-\alpha}$ at the "
+                "ranks recorded",
             ),
             *(
                 Comparison(
-                    f"Interactions of {name}: {metric}",
+                    f"{words(name)}: {title}",
                     f"raw {name}",
                     metric,
                     Reported.lookup("reference_popularity", dataset=name, metric=metric),
                     tolerance=0.005,
                     digits=digits,
-                    note="rounding of the reference apart, the two should agree",
+                    group="Interactions against an earlier implementation, to its last digit",
                 )
                 for name in REFERENCED
-                for metric, digits in COMPARED
+                for metric, title, digits in COMPARED
             ),
         ),
     ),
@@ -175,7 +177,8 @@ CHAPTERS = {
             ),
             *(
                 Claim(
-                    f"The fewer dimensions, the larger {what}: squared error, {name}, trained",
+                    f"The fewer dimensions, the larger {what}: squared error, {words(name)}, "
+                    "trained",
                     tuple(f"trained {name} d={d}" for d in dims),
                     falls_with_width(metric),
                     source=SUMMARISED + added,

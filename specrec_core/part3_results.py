@@ -32,6 +32,7 @@ from specrec_core.resn_suites import (
     tuning_labels,
 )
 from specrec_core.result_claims import chosen_on_validation
+from specrec_core.wording import words
 
 ASKED = (*TRAINED, DOUBAN)
 PAIRS = tuple((main_label(CODE, where), main_label("MSE", where)) for where in (*ASKED, *ON_COAT))
@@ -104,7 +105,7 @@ CHAPTERS = {
             ),
             *(
                 Claim(
-                    f"{method} {what}: {where}",
+                    f"{method} {what}: {words(where)}",
                     (pair := (main_label(method, where), main_label(plain, where))),
                     test(pair),
                     source=f"{LIN}, abstract: {source}"
@@ -118,7 +119,7 @@ CHAPTERS = {
             ),
             *(
                 Claim(
-                    "Formula at β = 0.01, ml-1m: with the direction held constant "
+                    "Formula at β = 0.01, ML-1M: with the direction held constant "
                     f"{what} is smaller than with the gradient through it",
                     (ablation_label(COMMON, CONSTANT, 0.01), f"{COMMON} {FORMULA}, strong"),
                     asks.lower(
@@ -135,14 +136,14 @@ CHAPTERS = {
             ),
             Claim(
                 "In the range of head shares that both reach, ReSN (code) dominates its rivals "
-                "and is dominated by none: ml-1m",
+                "and is dominated by none: ML-1M",
                 (*rivals(COMMON), *FRONT),
                 asks.better_front(rivals(COMMON), FRONT),
                 source=f"{LIN}, as summarised by others: ReSN dominates",
                 note="every setting of every grid but those of the L2 penalty; one seed",
             ),
             Claim(
-                "The same on the evened split: ml-1m",
+                "The same on the evened split: ML-1M",
                 (*AGAINST_EVENED, *EVENED[:-1], main_label(CODE, EVEN)),
                 asks.better_front(AGAINST_EVENED, (*EVENED[:-1], main_label(CODE, EVEN))),
                 source=f"{LIN}, as summarised by others: ReSN dominates",
@@ -171,7 +172,7 @@ CHAPTERS = {
             *(
                 Claim(
                     "It sees nine tenths of σ₁ of models that were trained against the estimate: "
-                    f"{loss}, ml-1m",
+                    f"{loss}, ML-1M",
                     (*tuning_labels(method, COMMON), *further),
                     asks.sees("one power step over sigma1 of scores", 0.9),
                     source="our question",
@@ -209,7 +210,9 @@ CHAPTERS = {
                 )
             ),
             *(
-                chosen_on_validation(f"{where}, {method}", tuning_labels(method, where), best)
+                chosen_on_validation(
+                    f"{words(where)}, {method}", tuning_labels(method, where), best
+                )
                 for where, chosen in CHOSEN.items()
                 for method, best in chosen.items()
                 if method in methods_on(where)

@@ -12,7 +12,9 @@ from specrec_core.proof_claims import (
     exponent_slides,
     flattens,
     formula_holds,
+    measured,
     merges_as_predicted,
+    named,
     no_assortativity_needed,
     ranks_as_degree,
 )
@@ -256,7 +258,7 @@ CHAPTERS = {
             ),
             *(
                 Comparison(
-                    f"{label}: {metric}{' in %' if metric == 'Spk' else ''}",
+                    f"{named(label)}: {measured(metric)}",
                     label,
                     metric,
                     Reported.lookup("reference_planted", run=label, metric=metric),

@@ -7,6 +7,7 @@ from specrec_core.catalogue import SYNTHETIC, Chapter, Suite
 from specrec_core.claims import Claim, Comparison, Reported
 from specrec_core.records import Experiment
 from specrec_core.studies import Study
+from specrec_core.wording import words
 
 VERSIONS = {
     "lastfm-hetrec": "mkr@d6bb77c, random 80/20 per user, seed 0",
@@ -215,7 +216,8 @@ CHAPTERS = {
             ),
             *(
                 Claim(
-                    f"{name}: lists of items with large norms stay above {use_claims.STABLE:.0%}",
+                    f"{words(name)}: lists of items with large norms stay above "
+                    f"{use_claims.STABLE:.0%}",
                     (f"stability {name}",),
                     use_claims.high_norms_are_stable,
                     source=AFCHAR,
@@ -225,8 +227,8 @@ CHAPTERS = {
             ),
             *(
                 Claim(
-                    f"{name}: lists of items with small norms keep less than those with large "
-                    "ones, however it is measured",
+                    f"{words(name)}: lists of items with small norms keep less than those with "
+                    "large ones, however it is measured",
                     (f"stability {name}",),
                     use_claims.low_norms_are_less_stable,
                     source=AFCHAR,
@@ -235,8 +237,8 @@ CHAPTERS = {
             ),
             *(
                 Comparison(
-                    f"{name}, {similarity}, candidates: {candidates}, K = {k}: overlap for the "
-                    f"{'longest' if group else 'shortest'} fifth",
+                    f"{words(name)}, {similarity}, candidates: {candidates}, K = {k}: overlap for "
+                    f"the {'longest' if group else 'shortest'} fifth",
                     f"stability {name}",
                     f"{similarity} {candidates} k={k} group={group} share=100",
                     Reported.lookup(
@@ -258,7 +260,7 @@ CHAPTERS = {
             ),
             *(
                 Claim(
-                    f"{name}: SVD of PPMI is spikier than BPR-MF, LightGCN and DirectSpec",
+                    f"{words(name)}: SVD of PPMI is spikier than BPR-MF, LightGCN and DirectSpec",
                     tuple(f"{kind} {name}" for kind in ("svd of ppmi", *MODELS)),
                     use_claims.spikier(
                         f"svd of ppmi {name}", [f"{model} {name}" for model in MODELS]

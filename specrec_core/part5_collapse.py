@@ -22,6 +22,7 @@ from specrec_core.scaling_suites import (
     collapse_suite,
     penalty_label,
 )
+from specrec_core.wording import power
 
 END = "abundance at the end"
 PENALISED = tuple(balance_label(balance, 512) for balance in BALANCES[:2])
@@ -138,8 +139,8 @@ CHAPTERS = {
                 note="other data",
             ),
             Claim(
-                f"BPR with 64 dimensions: of three strengths {PENALTY:g} is the largest penalty "
-                "that costs less than a fiftieth of NDCG@20 on validation",
+                f"BPR with 64 dimensions: of three strengths {power(PENALTY)} is the largest "
+                "penalty that costs less than a fiftieth of NDCG@20 on validation",
                 tuple(map(penalty_label, PENALTIES)),
                 ask.largest_affordable(
                     [*map(penalty_label, PENALTIES)], penalty_label(PENALTY), 0.02

@@ -24,6 +24,7 @@ from specrec_core.scaling_suites import (
     tuned_label,
     tuning_labels,
 )  # fmt: skip
+from specrec_core.wording import words
 
 PANELS = {"bpr": "c", "neumf": "f", "lightgcn": "i", "sgl": "l"}  # those of ML-100K
 RESTING = {"bpr": (2, 4), "lightgcn": (4, 16), "sgl": (16, 64)}  # stopped before they had begun
@@ -79,7 +80,7 @@ CHAPTERS = {
         verdicts=(
             *(
                 Planned(
-                    f"{NAMES[model]} on {dataset}: "
+                    f"{NAMES[model]} on {words(dataset)}: "
                     + ("no second peak" if kinds == RISES_AND_STAYS else kinds[0]),
                     _labels(model, dataset, LEAVES[model] if dataset == "ml-100k" else 2),
                     ask.fewer_than_two_peaks(METRIC)
@@ -92,7 +93,7 @@ CHAPTERS = {
             ),
             *(
                 Comparison(
-                    f"{NAMES[model]} on ml-100k, d = {width}: NDCG@20 among 100 sampled",
+                    f"{NAMES[model]} on ML-100K, d = {width}: NDCG@20 among 100 sampled",
                     scaling_label(model, "ml-100k", width),
                     METRIC,
                     Reported.lookup("scaling_figure1", panel=panel, width=str(width)),
@@ -117,7 +118,7 @@ CHAPTERS = {
             ),
             *(
                 Planned(
-                    f"{NAMES[model]} on ml-100k: logarithmic, or flat",
+                    f"{NAMES[model]} on ML-100K: logarithmic, or flat",
                     _labels(model, "ml-100k", LEAVES[model]),
                     ask.has_shape(("logarithmic", "flat"), METRIC),
                     source=SUMMARY,
@@ -127,7 +128,7 @@ CHAPTERS = {
             ),
             *(
                 Claim(
-                    f"SGL on ml-100k: from {start} dimensions to the best width up to 512 NDCG@20 "
+                    f"SGL on ML-100K: from {start} dimensions to the best width up to 512 NDCG@20 "
                     f"gains {SGL_GAIN:.2%} or more",
                     tuple(scaling_label("sgl", "ml-100k", w) for w in WIDTHS if start <= w <= 512),
                     compare.gains_along(METRIC, scaling_label("sgl", "ml-100k", start), SGL_GAIN),
@@ -145,14 +146,14 @@ CHAPTERS = {
                 )
             ),
             Claim(
-                "BPR on ml-100k: from 4096 dimensions, the valley of the figure, to 8192, its "
+                "BPR on ML-100K: from 4096 dimensions, the valley of the figure, to 8192, its "
                 "second peak, NDCG@20 rises, intervals apart",
                 (scaling_label("bpr", "ml-100k", 4096), scaling_label("bpr", "ml-100k", 8192)),
                 compare.apart(METRIC),
                 source=PAPER,
             ),
             Claim(
-                "BPR on ml-100k, tuned: from 128 to 512 dimensions NDCG@20 rises, intervals apart",
+                "BPR on ML-100K, tuned: from 128 to 512 dimensions NDCG@20 rises, intervals apart",
                 (tuned_label(128), tuned_label(512)),
                 compare.apart(METRIC),
                 source="this book, after a look at the grid",
@@ -162,7 +163,7 @@ CHAPTERS = {
                 for width, chosen in CHOSEN.items()
             ),
             Claim(
-                "BPR on ml-100k, d = 32 to 32768: one peak, and no second one",
+                "BPR on ML-100K, d = 32 to 32,768: one peak, and no second one",
                 tuple(scaling_label("bpr", "ml-100k", w) for w in WIDTHS if w >= 32),
                 ask.has_shape(("single peak",), METRIC),
                 source="this book, after a look at the records up to 2048, extended as they grew",

@@ -8,6 +8,7 @@ from itertools import pairwise
 from specrec_core.claims import mean_interval, show
 from specrec_core.powerlaws import steepest_law_above
 from specrec_core.records import Record
+from specrec_core.wording import listed, words
 
 Test = Callable[[Mapping[str, Record]], tuple[bool, str]]
 
@@ -15,27 +16,24 @@ RULED_OUT = 0.1  # Clauset, Shalizi and Newman: at p ≤ 0.1 a power law is rule
 NEEDED = 1.7286472389982  # rank exponent from which the corollary speaks: ζ(α) = 2
 ORDERED = 0.95
 ABOVE = 0.98
+SERIES = {"share[4]@20": "share of the head", "share of sigma1 of scores": "share of σ₁"}
 
 
 def mean(record: Record, metric: str) -> float:
     return mean_interval([v for v in record.metrics[metric] if v is not None])[0]
 
 
-def short(label: str) -> str:
-    """The data set or setting at the end of a label."""
-    return label.partition(" ")[2]
-
-
 def _listed(values: Mapping[str, float], digits: int = 3) -> str:
-    return ", ".join(f"{short(name)} {value:.{digits}f}" for name, value in values.items())
+    return listed({name: f"{value:.{digits}f}" for name, value in values.items()})
 
 
 def plausible_tail(records: Mapping[str, Record]) -> tuple[bool, str]:
     """The bootstrap does not rule the power law out: p above 0.1."""
     (record,) = records.values()
     p, share = mean(record, "p"), mean(record, "share of items")
+    shown = f"= {p:.3f}" if p >= 0.001 else "< 0.001"
     return p > RULED_OUT, (
-        f"p = {p:.3f} on the {share:.0%} of items with at least {mean(record, 'xmin'):.0f} pairs"
+        f"p {shown} on the {share:.0%} of items with at least {mean(record, 'xmin'):.0f} pairs"
     )
 
 
@@ -64,7 +62,7 @@ def closer_than_constant(records: Mapping[str, Record]) -> tuple[bool, str]:
     """q₁ of the interactions is closer to popularity than the constant vector is, everywhere."""
     found = {label: (mean(r, "cos(q1, r)"), mean(r, "cos(e, r)")) for label, r in records.items()}
     holds = all(a > b for a, b in found.values())
-    return holds, ", ".join(f"{short(n)} {a:.2f} ({b:.2f})" for n, (a, b) in found.items())
+    return holds, listed({n: f"{a:.2f} ({b:.2f})" for n, (a, b) in found.items()})
 
 
 def aligned(least: float = ABOVE, metric: str = "alignment with popularity") -> Test:
@@ -73,7 +71,7 @@ def aligned(least: float = ABOVE, metric: str = "alignment with popularity") -> 
     def test(records: Mapping[str, Record]) -> tuple[bool, str]:
         found = {k: r.metrics[metric] for k, r in records.items()}
         holds = all(min(values) > least for values in found.values())
-        return holds, ", ".join(f"{label}: {show(values, 3)}" for label, values in found.items())
+        return holds, listed({label: show(values, 3) for label, values in found.items()})
 
     return test
 
@@ -85,9 +83,11 @@ def no_closer_than_constant(records: Mapping[str, Record]) -> tuple[bool, str]:
         for k, r in records.items()
     }
     holds = all(a <= b for pair in found.values() for a, b in zip(*pair, strict=True))
-    return holds, ", ".join(
-        f"{k} {mean(records[k], 'cos(q1, r) of scores'):.2f} ({b[0]:.2f})"
-        for k, (_, b) in found.items()
+    return holds, listed(
+        {
+            k: f"{mean(records[k], 'cos(q1, r) of scores'):.2f} ({b[0]:.2f})"
+            for k, (_, b) in found.items()
+        }
     )
 
 
@@ -110,7 +110,7 @@ def falls_after_peak(series: Sequence[str], most: float = 0.01) -> Test:
             for name in series:
                 rise = rise_after_peak(record.history[name])
                 if rise > worst:
-                    worst, where = rise, f": {name}, {label}"
+                    worst, where = rise, f": {SERIES.get(name, name)}, {words(label)}"
         return worst <= most, f"largest rise {worst:.3f}{where}"
 
     return test
@@ -137,7 +137,7 @@ def rises_first(name: str, factor: float) -> Test:
             runs = record.history[name]
             values = [sum(at) / len(at) for at in zip(*runs, strict=True)]
             found[label] = (max(values), values[-1])
-        shown = ", ".join(f"{short(k)} {a:.2f} to {b:.2f}" for k, (a, b) in found.items())
+        shown = listed({k: f"{a:.2f} to {b:.2f}" for k, (a, b) in found.items()})
         return all(a >= factor * b for a, b in found.values()), shown
 
     return test
@@ -156,9 +156,9 @@ def falls_with_dimension(metric: str) -> Test:
             holds &= all(a > b or (a == b == 1.0) for a, b in pairwise(series))
             holds &= series[-1] < series[0]
             ends[label] = (series[0], series[-1])
-        found = ", ".join(f"{short(k)} {a:.2f} to {b:.2f}" for k, (a, b) in ends.items())
+        found = listed({k: f"{a:.2f} to {b:.2f}" for k, (a, b) in ends.items()})
         d = next(iter(records.values())).history["d"][0]
-        return holds, f"from d = {d[0]} to {d[-1]}: {found}"
+        return holds, f"from d = {d[0]} to {d[-1]}; {found}"
 
     return test
 
@@ -169,7 +169,7 @@ def falls_with_width(metric: str) -> Test:
     def test(records: Mapping[str, Record]) -> tuple[bool, str]:
         found = sorted((r.training.dim, mean(r, metric)) for r in records.values())
         holds = all(a > b for (_, a), (_, b) in pairwise(found))
-        return holds, ", ".join(f"{dim}: {value:.3f}" for dim, value in found)
+        return holds, "at d = " + ", ".join(f"{dim}: {value:.3f}" for dim, value in found)
 
     return test
 
@@ -182,13 +182,13 @@ def leads_less_when_wider(records: Mapping[str, Record]) -> tuple[bool, str]:
         found.append((record.training.dim, sum(shares) / len(shares)))
     found.sort()
     holds = all(a > b for (_, a), (_, b) in pairwise(found))
-    return holds, ", ".join(f"{dim}: {share:.3f}" for dim, share in found)
+    return holds, "at d = " + ", ".join(f"{dim}: {share:.3f}" for dim, share in found)
 
 
 def in_order(records: Mapping[str, Record]) -> tuple[bool, str]:
     """Of at least 95 % of pairs of modes the larger is learned first, in every seed."""
     found = {label: min(r.metrics["in order"]) for label, r in records.items()}
-    return min(found.values()) >= ORDERED, "least: " + _listed(found, 3)
+    return min(found.values()) >= ORDERED, "in the worst seed " + _listed(found, 3)
 
 
 def spread_less(few: str, many: str) -> Test:
@@ -213,7 +213,7 @@ def share_falls(records: Mapping[str, Record]) -> tuple[bool, str]:
                 lowest, rise = min(lowest, value), max(rise, value - lowest)
             rises.append(rise)
         worst[label] = max(rises)
-    return max(worst.values()) <= 0.01, "largest rise: " + _listed(worst, 2)
+    return max(worst.values()) <= 0.01, "largest rise; " + _listed(worst, 2)
 
 
 def overshoots(labels: Sequence[str], factor: float) -> Test:

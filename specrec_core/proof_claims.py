@@ -2,13 +2,52 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 
 from specrec_core.claims import mean_interval, show
 from specrec_core.records import Record
+from specrec_core.wording import LEADING
 
 Test = Callable[[Mapping[str, Record]], tuple[bool, str]]
+
+
+NAMES: tuple[tuple[str, str], ...] = (  # of chapter 10, where d is a mean degree
+    (r"^exponent n=8000$", "exponent, 8000 items"),
+    (r"^exponent (\w+)$", r"exponent, θ \1"),
+    (r"^pareto$", "θ pareto"),
+    (r"^merging ", "merging, "),
+    (r"^ppmi m=(\d{4})$", r"\1 playlists"),
+    (r"^ppmi m=(\d+)(\d{3})$", r"\1,\2 playlists"),
+    (r"^ppmi ", "playlists, "),
+    (r"\bd=(\d+)", r"mean degree \1"),
+    (r"\bb=([\d.]+)", r"b/a = \1"),
+    (r"\bnoise=([\d.]+)", r"noise \1"),
+    (r"\b([fK])=(\d+)", r"\1 = \2"),
+    (r"\btheta (?!constant)(\w+)", r"θ \1"),
+    (r"\btheta constant", "constant θ"),
+    (r"(?<!,) expectation$", ", expectation"),
+)
+MEASURES = {
+    "norm against theta": "norm against θ",
+    "ppmi: CV of norms": "CV of norms, PPMI",
+    "counts: CV of norms": "CV of norms, counts",
+    "Spk": "Spk in %",
+}
+
+
+def named(label: str) -> str:
+    """``planted b=0.4 expectation`` is ``b/a = 0.4, expectation``."""
+    label = LEADING.sub("", label)
+    for pattern, name in NAMES:
+        label = re.sub(pattern, name, label)
+    return label
+
+
+def measured(metric: str) -> str:
+    """What a metric is, in words."""
+    return MEASURES.get(metric, re.sub(r"\bf=(\d+)", r"f = \1", metric))
 
 
 def mean(record: Record, metric: str) -> float:
@@ -30,7 +69,7 @@ def formula_holds(records: Mapping[str, Record]) -> tuple[bool, str]:
     found = {label: r.metrics["measured over predicted"] for label, r in records.items()}
     holds = all(abs(v - 1) <= 0.1 for values in found.values() for v in values)
     return holds, "measured over predicted: " + ", ".join(
-        f"{show(v, 3)} ({label.removeprefix('angle ')})" for label, v in found.items()
+        f"{show(v, 3)} ({named(label)})" for label, v in found.items()
     )
 
 
@@ -66,7 +105,7 @@ def ranks_as_degree(labels: Sequence[str], least: float) -> Test:
         found = {label: records[label].metrics["norm against degree"] for label in labels}
         holds = all(min(values) >= least for values in found.values())
         return holds, ", ".join(
-            f"{k.removeprefix('planted ')}: {show(v, 3)}" for k, v in found.items()
+            f"{named(k)}: {show(v, 3)}" for k, v in found.items()
         )
 
     return test
@@ -80,7 +119,7 @@ def flattens(records: Mapping[str, Record]) -> tuple[bool, str]:
     holds &= all(a < b for a, b in zip(spread, raw, strict=True))
     parts = zip(records, spread, raw, strict=True)
     return holds, ", ".join(
-        f"{label.rpartition('=')[2]}: {a:.2f} (counts {b:.2f})" for label, a, b in parts
+        f"{named(label)}: {a:.2f} (counts {b:.2f})" for label, a, b in parts
     )
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from specrec_core.claims import mean_interval, show
+from specrec_core.claims import mean_interval, number, show
 from specrec_core.records import Record
+from specrec_core.wording import listed
 
 Test = Callable[[Mapping[str, Record]], tuple[bool, str]]
 ACCURACY, POPULAR = "ndcg@20", "share[4]@20"
@@ -34,7 +35,7 @@ def up_to(pairs: Sequence[tuple[str, str]], metric: str, reported: float) -> Tes
         apart = {
             pair: lower(pair[::-1] if reported > 0 else pair, metric)(records)[0] for pair in pairs
         }
-        shown = ", ".join(f"{pair[0]} {value:+.1%}" for pair, value in found.items())
+        shown = listed({pair[0]: f"{value:+.1%}" for pair, value in found.items()})
         return any(apart[p] and signed[p] >= 0.9 * abs(reported) for p in pairs), shown
 
     return test
@@ -77,9 +78,7 @@ def faster(slow: str, quick: str, factor: float) -> Test:
             label: mean(r, f"seconds by {slow}") / mean(r, f"seconds by {quick}")
             for label, r in records.items()
         }
-        shown = ", ".join(
-            f"{label.removeprefix('time of ')} {ratio:.0f}×" for label, ratio in ratios.items()
-        )
+        shown = listed({label: f"{number(ratio, 0)}×" for label, ratio in ratios.items()})
         return min(ratios.values()) >= factor, shown
 
     return test
@@ -90,9 +89,7 @@ def sees(metric: str, least: float) -> Test:
 
     def test(records: Mapping[str, Record]) -> tuple[bool, str]:
         holds = all(min(r.metrics[metric]) >= least for r in records.values())
-        return holds, ", ".join(
-            f"{label.removeprefix('seen ')} {mean(r, metric):.2f}" for label, r in records.items()
-        )
+        return holds, listed({label: f"{mean(r, metric):.2f}" for label, r in records.items()})
 
     return test
 
@@ -102,8 +99,8 @@ def lower(pair: tuple[str, str], metric: str) -> Test:
 
     def test(records: Mapping[str, Record]) -> tuple[bool, str]:
         (a, half_a), (b, half_b) = (mean_interval(records[x].metrics[metric]) for x in pair)
-        shown = ", ".join(f"{label} {show(records[label].metrics[metric])}" for label in pair)
-        return a + half_a < b - half_b, shown
+        shown = {label: show(records[label].metrics[metric]) for label in pair}
+        return a + half_a < b - half_b, listed(shown)
 
     return test
 
@@ -112,17 +109,17 @@ def both_somewhere(labels: Sequence[str], plain: str) -> Test:
     """One of the settings has a lower popular share and a higher accuracy, intervals apart."""
 
     def test(records: Mapping[str, Record]) -> tuple[bool, str]:
-        shown = [
-            f"{label}: {change(records, (label, plain), POPULAR):+.1%} head, "
+        shown = {
+            label: f"{change(records, (label, plain), POPULAR):+.1%} head, "
             f"{change(records, (label, plain), ACCURACY):+.1%} NDCG@20"
             for label in labels
-        ]
+        }
         holds = any(
             lower((label, plain), POPULAR)(records)[0]
             and lower((plain, label), ACCURACY)(records)[0]
             for label in labels
         )
-        return holds, "; ".join(shown)
+        return holds, listed(shown)
 
     return test
 
@@ -137,8 +134,8 @@ def falls_when_smaller(curve: str, by: float) -> Test:
             one, none = factors.index(1.0), factors.index(0.0)
             series = record.history[curve]
             before, after = (sum(s[k] for s in series) / len(series) for k in (one, none))
-            found[label.removeprefix("reshaped ")] = after / before - 1
-        shown = ", ".join(f"{label} {value:+.1%}" for label, value in found.items())
+            found[label] = after / before - 1
+        shown = listed({label: f"{value:+.1%}" for label, value in found.items()})
         return max(found.values()) <= -by, shown
 
     return test

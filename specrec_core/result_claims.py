@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from specrec_core.claims import Claim, mean_interval, show
 from specrec_core.records import Record
+from specrec_core.wording import listed, words
 
 Test = Callable[[Mapping[str, Record]], tuple[bool, str]]
 METRIC = "ndcg@10"
@@ -20,8 +21,8 @@ def gains(method: str, baseline: str, least: float) -> Test:
     def test(records: Mapping[str, Record]) -> tuple[bool, str]:
         values = {label: records[label].metrics[METRIC] for label in (method, baseline)}
         found = mean_interval(values[method])[0] / mean_interval(values[baseline])[0] - 1
-        evidence = ", ".join(f"{label} {show(v)}" for label, v in values.items())
-        return found >= 0.9 * least, f"{found:+.1%}: {evidence}"
+        evidence = listed({label: show(v) for label, v in values.items()})
+        return found >= 0.9 * least, f"{found:+.1%}; {evidence}"
 
     return test
 
@@ -44,7 +45,7 @@ def ordered(first: str, second: str, third: str, side: str) -> Test:
     def test(records: Mapping[str, Record]) -> tuple[bool, str]:
         ranks = {m: records[m].metrics[f"effective rank of {side}"] for m in (first, second, third)}
         holds = max(ranks[first]) < min(ranks[second]) and max(ranks[second]) < min(ranks[third])
-        return holds, ", ".join(f"{m} {show(v, 1)}" for m, v in ranks.items())
+        return holds, listed({m: show(v, 1) for m, v in ranks.items()})
 
     return test
 
@@ -64,8 +65,8 @@ def needs_fewer_epochs(method: str, baseline: str) -> Test:
 
     def test(records: Mapping[str, Record]) -> tuple[bool, str]:
         epochs = {label: epochs_to_nearly(records[label]) for label in (method, baseline)}
-        evidence = ", ".join(f"{label} {show(e, 0)}" for label, e in epochs.items())
-        return max(epochs[method]) < min(epochs[baseline]), evidence
+        shown = listed({label: show(e, 0) for label, e in epochs.items()})
+        return max(epochs[method]) < min(epochs[baseline]), shown
 
     return test
 
@@ -77,10 +78,8 @@ def better(method: str, baseline: str, metric: str = METRIC) -> Test:
         (a, half_a), (b, half_b) = (
             mean_interval(records[label].metrics[metric]) for label in (method, baseline)
         )
-        evidence = ", ".join(
-            f"{label} {show(records[label].metrics[metric])}" for label in (method, baseline)
-        )
-        return a - half_a > b + half_b, evidence
+        shown = {label: show(records[label].metrics[metric]) for label in (method, baseline)}
+        return a - half_a > b + half_b, listed(shown)
 
     return test
 
@@ -115,7 +114,7 @@ def every_choice_on_validation(where: str, grids: Mapping[str, Sequence[str]]) -
             scores = {x: records[x].metrics[f"validation {metric}"][0] for x in labels}
             if (best := max(scores, key=scores.__getitem__)) != chosen:
                 others.append(best)
-        return not others, "; ".join(f"better: {label}" for label in others) or "all are"
+        return not others, "; ".join(f"better: {words(x)}" for x in others) or "all are"
 
     statement = f"{where}: the settings are the best of their grids on validation"
     return Claim(statement, tuple(every), test, group=SETTINGS)

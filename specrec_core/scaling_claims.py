@@ -13,6 +13,7 @@ from specrec_core import shapes
 from specrec_core.claims import DEVIATES, Claim, Verdict, show
 from specrec_core.records import Experiment, Record
 from specrec_core.shapes import Shape
+from specrec_core.wording import listed, names
 
 RESTED = 32  # the width from which on all runs of BPR on ML-100K have left the plateau
 Test = Callable[[Mapping[str, Record]], tuple[bool, str]]
@@ -68,11 +69,12 @@ def trained_curve(records: Sequence[Record], metric: str) -> tuple[list[float], 
     return widths, np.array([found[w] for w in widths], dtype=float).T
 
 
-def words(shape: Shape) -> str:
+def described(shape: Shape) -> str:
     """A shape in a few words, and how far a peak had to stand out to count."""
-    at = ", ".join(f"{p.width:g}" for p in shape.peaks)
-    share = "" if not shape.shares else f", {shape.share:.0%} of bootstrap"
-    return f"{shape.kind}{f' at {at}' if at else ''}{share}, threshold {shape.threshold:.4f}"
+    at = " and ".join(f"{p.width:g}" for p in shape.peaks)
+    share = f" in {shape.share:.0%} of bootstrap samples" if shape.shares else ""
+    where = f" at {at} dimensions" if at else ""
+    return f"{shape.kind}{where}{share}, threshold {shape.threshold:.4f}"
 
 
 def has_shape(kinds: Sequence[str], metric: str) -> Test:
@@ -80,7 +82,7 @@ def has_shape(kinds: Sequence[str], metric: str) -> Test:
 
     def test(records: Mapping[str, Record]) -> tuple[bool, str]:
         shape = shapes.classify(*trained_curve(list(records.values()), metric))
-        return shape.kind in kinds, words(shape)
+        return shape.kind in kinds, described(shape)
 
     return test
 
@@ -109,7 +111,7 @@ def _grows(found: Mapping[str, Shape]) -> tuple[bool, str]:
     clean, *noisy = found.values()
     needed = max(shape.threshold for shape in found.values())
     holds = max(map(_second, noisy)) > _second(clean) + needed
-    return holds, "; ".join(f"{_noise(k)}: {words(s)}" for k, s in found.items())
+    return holds, listed({k: described(s) for k, s in found.items()})
 
 
 def noise_makes_trained_peaks(metric: str) -> Test:
@@ -135,7 +137,7 @@ def loses_second_peaks(metric: str, plain: Sequence[str], changed: Sequence[str]
             if len(found[a].peaks) >= 2
         ]
         holds = bool(peaked) and all(len(after.peaks) < 2 for _, after in peaked)
-        return holds, "; ".join(f"{name}: {words(s)}" for name, s in found.items())
+        return holds, listed({name: described(s) for name, s in found.items()})
 
     return test
 
@@ -145,7 +147,7 @@ def has_second_peaks(metric: str) -> Test:
 
     def test(records: Mapping[str, Record]) -> tuple[bool, str]:
         found = _trained_shapes(records, metric)
-        shown = "; ".join(f"{name}: {words(s)}" for name, s in found.items())
+        shown = listed({name: described(s) for name, s in found.items()})
         return any(len(s.peaks) >= 2 for s in found.values()), shown
 
     return test
@@ -156,7 +158,7 @@ def fewer_than_two_peaks(metric: str) -> Test:
 
     def test(records: Mapping[str, Record]) -> tuple[bool, str]:
         shape = shapes.classify(*trained_curve(list(records.values()), metric))
-        return len(shape.peaks) < 2, words(shape)
+        return len(shape.peaks) < 2, described(shape)
 
     return test
 
@@ -175,7 +177,7 @@ def noise_narrows(records: Mapping[str, Record]) -> tuple[bool, str]:
     values = list(best.values())
     holds = all(b <= a for a, b in pairwise(values))
     holds &= values[-1] < values[0]
-    return holds, ", ".join(f"{_noise(k)}: d = {v:g}" for k, v in best.items())
+    return holds, listed({k: f"d = {v:g}" for k, v in best.items()})
 
 
 def noise_costs_width(records: Mapping[str, Record]) -> tuple[bool, str]:
@@ -219,10 +221,6 @@ def dropping_widens(width: int) -> Test:
     return test
 
 
-def _noise(label: str) -> str:
-    return label.partition("noise=")[2].partition(" ")[0] or "0"
-
-
 def largest_affordable(labels: Sequence[str], chosen: str, part: float) -> Test:
     """Of strengths, plain first, the chosen is the last with less than that part of the loss.
 
@@ -235,7 +233,8 @@ def largest_affordable(labels: Sequence[str], chosen: str, part: float) -> Test:
         least = (1 - part) * scores[labels[0]]
         fits = [label for label in labels if scores[label] > least]
         shown = ", ".join(f"{score:.3f}" for score in scores.values())
-        return fits[-1] == chosen, f"validation {metric.upper()} {shown}; {fits[-1]}"
+        said = f"validation {metric.upper()} {shown}; the largest that fits: "
+        return fits[-1] == chosen, said + (names(labels)[fits[-1]])
 
     return test
 

@@ -17,6 +17,7 @@ from specrec_core.claims import (
     reported_file,
 )
 from specrec_core.records import Record
+from specrec_core.wording import words
 
 Test = Callable[[Mapping[str, Record]], tuple[bool, str]]
 
@@ -61,7 +62,15 @@ def _mean(record: Record, metric: str) -> float:
 
 
 def short(name: str) -> str:
-    return name.replace(" distinct", "").replace(" repeats", " (repeats)")
+    dataset, _, counted = name.partition(" ")
+    return words(dataset) + (f" ({counted})" if counted not in ("", "distinct") else "")
+
+
+def _measure(metric: str) -> str:
+    """``spk@64 cos=0.9`` is ``Spk at f = 64, cos 0.9``."""
+    what, _, f = metric.replace("peaks", "number of peaks").partition("@")
+    what = what.replace("spk", "Spk").replace("items", "number of items")
+    return f"{what} at {words('f=' + f)}" if f else what
 
 
 def _span(values: Collection[float]) -> str:
@@ -217,7 +226,7 @@ def as_before(metric: Callable[[str], bool], tolerance: float) -> Test:
 
     def test(records: Mapping[str, Record]) -> tuple[bool, str]:
         gaps = {
-            f"{short(name)} {which}": abs(_mean(records[name], which) / value - 1)
+            f"{short(name)}, {_measure(which)}": abs(_mean(records[name], which) / value - 1)
             for name, which, value in earlier()
             if metric(which) and value
         }

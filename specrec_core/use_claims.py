@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from specrec_core.claims import mean_interval
 from specrec_core.records import Record
+from specrec_core.wording import listed, words
 
 Test = Callable[[Mapping[str, Record]], tuple[bool, str]]
 
@@ -25,11 +26,11 @@ def mean(record: Record, metric: str) -> float:
 
 def short(label: str) -> str:
     """The data set at the end of a label."""
-    return label.rpartition(" ")[2]
+    return words(label.rpartition(" ")[2])
 
 
 def _listed(values: Mapping[str, float], digits: int = 2) -> str:
-    return ", ".join(f"{short(name)} {value:.{digits}f}" for name, value in values.items())
+    return listed({name: f"{value:.{digits}f}" for name, value in values.items()})
 
 
 def tracks(what: str, least: float) -> Test:
@@ -51,9 +52,9 @@ def sums_beat_norms(records: Mapping[str, Record]) -> tuple[bool, str]:
                 mean(record, f"{which} against strength, f={f}") for which in ("row sums", "norm")
             )
             if sums <= norm:
-                lost.append(f"{short(name)} f={f}")
+                lost.append(f"{short(name)}, f = {f}")
     cells = len(records) * len(DIMENSIONS)
-    return not lost, f"{cells - len(lost)} of {cells}; not in {', '.join(lost) or 'none'}"
+    return not lost, f"{cells - len(lost)} of {cells}; not in {'; '.join(lost) or 'none'}"
 
 
 def dot_is_more_popular(records: Mapping[str, Record]) -> tuple[bool, str]:
@@ -66,7 +67,7 @@ def dot_is_more_popular(records: Mapping[str, Record]) -> tuple[bool, str]:
         )
         for name, record in records.items()
     }
-    return min(gaps.values()) > 0, f"smallest gap of the mean percentiles: {_listed(gaps)}"
+    return min(gaps.values()) > 0, f"smallest gap of the mean percentiles; {_listed(gaps)}"
 
 
 def elbow_finds_communities(records: Mapping[str, Record]) -> tuple[bool, str]:
@@ -75,7 +76,7 @@ def elbow_finds_communities(records: Mapping[str, Record]) -> tuple[bool, str]:
     every = [ratio for values in ratios.values() for ratio in values]
     near = sum(1 / STEP <= ratio <= STEP for ratio in every)
     said = ", ".join(
-        f"{name.removeprefix('planted ').split()[0]}: {mean(record, 'elbow'):.0f}"
+        f"{words(name).split(', ')[0]}: {mean(record, 'elbow'):.0f}"
         for name, record in records.items()
     )
     return near == len(every), f"{near} of {len(every)} graphs; mean elbow for {said}"
@@ -91,7 +92,7 @@ def elbow_is_accurate(records: Mapping[str, Record]) -> tuple[bool, str]:
             curves = [record.history[f"validation {power}"][seed] for power in (COSINE, DOT)]
             worst.append(min(curve[at] / max(curve) for curve in curves))
         kept[name] = sum(worst) / len(worst)
-    said = f"share of the best reached by the worse of the two: {_listed(kept)}"
+    said = f"share of the best reached by the worse of the two; {_listed(kept)}"
     return min(kept.values()) >= CLOSE, said
 
 
@@ -106,7 +107,7 @@ def low_norms_are_less_stable(records: Mapping[str, Record]) -> tuple[bool, str]
     """Smallest norms below largest, for both similarities, both sets of candidates, every K."""
     (record,) = records.values()
     gaps = {
-        f"{similarity} {candidates} k={k}": mean(record, name.format(GROUPS - 1))
+        f"{similarity}, candidates: {candidates}, K = {k}": mean(record, name.format(GROUPS - 1))
         - mean(record, name.format(0))
         for similarity in ("cosine", "dot")
         for candidates in ("group", "all")
@@ -122,8 +123,8 @@ def spikier(reference: str, others: Sequence[str]) -> Test:
 
     def test(records: Mapping[str, Record]) -> tuple[bool, str]:
         found = {name: mean(r, "spk of frequent items") for name, r in records.items()}
-        said = ", ".join(f"{n.rpartition(' ')[0]} {value:.1f}" for n, value in found.items())
-        return all(found[reference] < found[name] for name in others), f"per cent: {said}"
+        said = listed({name: f"{value:.1f} %" for name, value in found.items()})
+        return all(found[reference] < found[name] for name in others), said
 
     return test
 
@@ -131,7 +132,7 @@ def spikier(reference: str, others: Sequence[str]) -> Test:
 def snapping_helps_the_tail(records: Mapping[str, Record]) -> tuple[bool, str]:
     """On every data set and for every power, NDCG@20 on the tail is higher with snapping."""
     gains = {
-        f"{power} {short(name)}": mean(record, f"{power} snapped, ndcg[tail]@20")
+        f"{words(power)}, {short(name)}": mean(record, f"{power} snapped, ndcg[tail]@20")
         / mean(record, f"{power}, ndcg[tail]@20")
         - 1
         for name, record in records.items()
@@ -169,7 +170,7 @@ def best_of_grids(
             grid = [name for name in records if name.startswith(f"tuning {model} {dataset} ")]
             best = max(grid, key=lambda name: value[name])
             if best != label:
-                wrong.append(best.removeprefix("tuning "))
+                wrong.append(words(best.removeprefix("tuning ")))
         right = f"{len(chosen) - len(wrong)} of {len(chosen)}"
         return not wrong, right + (f"; better: {', '.join(wrong)}" if wrong else "")
 

@@ -7,8 +7,10 @@ import pytest
 from scipy import stats
 from test_records import experiment, record
 
-from specrec_core import claims
+from specrec_core import claims, wording
 from specrec_core.claims import Claim, Comparison, Reported
+from specrec_core.proof_claims import measured, named
+from specrec_core.resn_suites import STRONG
 
 
 def test_mean_interval_is_scipys():
@@ -88,3 +90,28 @@ def test_no_more_digits_than_the_interval_supports():
     assert claims.show([300, 300, 300], 0) == "300 ± 0"
     assert claims.show([50, 55, 60], 0) == "55 ± 12"  # and never more than were asked for
     assert claims.show([0.5, 0.6, 0.7]) == "0.6000 ± 0.2484"  # of one metric, four everywhere
+
+
+def test_labels_are_printed_in_words():
+    assert wording.words("bpr noise=0.3 d=512") == "BPR, 30 % noise, 512 dimensions"
+    assert wording.words("trained ml-1m, squared error") == "ML-1M, squared error"
+    assert wording.words("coat LightGCN ReSN (formula), BPR") == (
+        "Coat, LightGCN, ReSN (formula), BPR"
+    )
+    assert wording.words("svd noise=0 drop=0.2") == "SVD, no noise, 20 % dropped"
+    assert wording.words("time of 100000 users") == "100,000 users"
+    assert [wording.power(x) for x in (1e-5, 3e-4, 0.01)] == ["10⁻⁵", "0.0003", "0.01"]
+    shown = {f"ml-1m tuning {method} strength=1e-05": "1" for method in ("A", "B")}
+    assert wording.listed(shown) == "A: 1, B: 1"
+    assert wording.listed({"seen coat": "0.9"}) == "0.9"  # its row says which it is
+    for method, setting in STRONG.items():
+        said = wording.words(f"coat {method} strength={setting['strength']:g}")
+        assert wording.words(f"coat {method}, strong") == said
+
+
+def test_a_degree_of_chapter_10_is_no_dimension():
+    assert named("planted d=160") == "mean degree 160"
+    assert named("planted b=0.4 expectation") == "b/a = 0.4, expectation"
+    assert named("planted expectation, U√S") == "expectation, U√S"
+    assert [named(f"ppmi m={m}") for m in (2000, 60000)] == ["2000 playlists", "60,000 playlists"]
+    assert measured("norm against theta") == "norm against θ"

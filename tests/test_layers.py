@@ -56,7 +56,7 @@ FLOORS = [  # from the top to the bottom; nothing imports from its own line or a
     ["propensities"],
     ["registry"],
     ["readers"],
-    ["views"],
+    ["views", "wording"],
     ["view_frames"],
     ["view_stills"],
     ["view_groups"],
