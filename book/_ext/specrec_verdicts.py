@@ -139,7 +139,7 @@ class StatusBoard(SphinxDirective):
             found = [v.verdict for v in catalogue.verdicts(name)]
             rows.append(
                 [
-                    _link(docname, chapter.title),
+                    _link(docname, f"{int(name.partition('_')[0])}. {chapter.title}"),
                     " · ".join(str(made[k]) for k in ("profile", "device", "data"))
                     if made
                     else "not executed yet",
