@@ -46,6 +46,15 @@ ROWS = {  # summary key -> what the reader is told
 }
 
 
+def _digits(key: str, value: float) -> str:
+    """Counts whole, shares in per cent, and one digit after the point of everything else."""
+    if key in ("rank", "zero_rows"):
+        return f"{value:,.0f}"
+    if key in ("leading_share", "leading_energy", "mean_energy"):
+        return f"{100 * value:.1f} %"
+    return f"{value:,.1f}" if value < 1e6 else f"{value:.1e}"
+
+
 @dataclass(frozen=True)
 class Report:
     """What `spectra.report` found.
@@ -100,8 +109,10 @@ class Report:
         lines = []
         for key, words in ROWS.items():
             value, random = self.summary[key], self.summary.get(f"random_{key}")
-            number = f"{value:,.0f}" if key in ("rank", "zero_rows") else f"{value:.4g}"
-            lines.append((words, number if random is None else f"{number} (random: {random:.4g})"))
+            number = _digits(key, value)
+            if random is not None:
+                number += f" (random: {_digits(key, random)})"
+            lines.append((words, number))
         return lines
 
     def __str__(self) -> str:
