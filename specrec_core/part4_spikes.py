@@ -97,7 +97,7 @@ CHAPTERS = {
                 )
                 for dataset, quantity, note in (
                     ("AoTM-2011", "Spk@f", f"{NOTHING_FOUND}; no free file"),
-                    ("Cornell-Yes", "Spk@f", f"{NOTHING_FOUND}; we have 1,000 of its playlists"),
+                    ("Cornell-Yes", "Spk@f", f"{NOTHING_FOUND}; we have 1000 of its playlists"),
                     ("LastFM-360K", "Spk@f", f"{NOTHING_FOUND}; no free file"),
                     ("Movielens-25M", "Spk@f", f"{NOTHING_FOUND}; no file at hand"),
                     ("Spotify (MPD)", "Spk@f", f"{NOTHING_FOUND}; no free file"),
@@ -116,7 +116,7 @@ CHAPTERS = {
             ),
             *(
                 Claim(
-                    f"Spk@{f} is below 1 per cent on every data set",
+                    f"Spk@{f} is below 1 % on every data set",
                     EVERY,
                     few_peaks(f),
                     source="a third party's summary of Afchar et al. 2023, which names neither f "
@@ -147,7 +147,7 @@ CHAPTERS = {
                 for f in (16, 64)
             ),
             Claim(
-                "With 1,500 items each, drawn at random, song tables are still spikier than "
+                "With 1500 items each, drawn at random, song tables are still spikier than "
                 "film tables at f = 64",
                 tuple(f"{name}, sizes" for name in SIZED),
                 spikier(
@@ -190,20 +190,20 @@ CHAPTERS = {
                 source="an earlier measurement of ours",
             ),
             Claim(
-                "The seed of the SVD moves no number of peaks by more than 5 per cent",
+                "The seed of the SVD moves no number of peaks by more than 5 %",
                 EVERY,
                 seeds_agree,
                 source="an earlier measurement of ours",
             ),
             Claim(
-                "An exact SVD gives the same numbers of peaks, to 5 per cent",
+                "An exact SVD gives the same numbers of peaks, to 5 %",
                 tuple(name + end for name in EVERY for end in ("", ARPACK)),
                 arpack_agrees,
                 source="our expectation",
             ),
             *(
                 Comparison(
-                    f"{short(name)}: Spk@64, per cent",
+                    f"{short(name)}: Spk@64 in %",
                     name,
                     "spk@64",
                     Reported.lookup(
@@ -216,7 +216,7 @@ CHAPTERS = {
             ),
             *(
                 Comparison(
-                    f"Deezer friends, {country}: Spk@32, per cent",
+                    f"Deezer friends, {country}: Spk@32 in %",
                     f"deezer-friends {country}",
                     "spk@32",
                     Reported.lookup(
@@ -228,8 +228,7 @@ CHAPTERS = {
             ),
             *(
                 Claim(
-                    f"Our earlier implementation found {what}: all met within {100 * room:g} "
-                    "per cent",
+                    f"Our earlier implementation found {what}: all met within {100 * room:g} %",
                     tuple(dict.fromkeys(name for name, which, _ in earlier() if of(which))),
                     as_before(of, room),
                     source="reference_spikes.csv",

@@ -86,7 +86,7 @@ def few_peaks(f: int) -> Test:
         holds = max(share.values()) < 1.0
         few = [short(name) for name, value in share.items() if value < 1.0]
         which = "all" if holds else ", ".join(few) or "none"
-        return holds, f"{_span(share.values())} per cent; below 1: {which}"
+        return holds, f"{_span(share.values())} %; below 1 %: {which}"
 
     return test
 
@@ -115,7 +115,7 @@ def spikier(metric: str, groups: Mapping[str, tuple[str, ...]]) -> Test:
             (kind, [_mean(records[name], metric) for name in names])
             for kind, names in groups.items()
         )
-        said = f"{less} {_span(left)}, {more} {_span(right)} per cent"
+        said = f"{less} {_span(left)}, {more} {_span(right)} %"
         return max(left) < min(right), said
 
     return test

@@ -184,9 +184,9 @@ def test_numbers_look_alike(text: str, expected: str) -> None:
 
 
 def test_code_is_left_as_it_is_typed(published: Path, tmp_path: Path) -> None:
-    page, warnings = built(tmp_path, "From `-1 %` and $-2$ to -3% or {given}`-4 %`.")
+    page, warnings = built(tmp_path, "From `-1 %` and $-2$ to -3% or {given}`-4 %`, {given}`5` %.")
     assert not warnings
-    assert "−3\u00a0% or −4\u00a0%" in page.get_text()
+    assert "−3\u00a0% or −4\u00a0%, 5\u00a0%." in page.get_text()
     assert page.select_one("code").get_text() == "-1 %"
 
 

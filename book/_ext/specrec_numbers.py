@@ -15,7 +15,7 @@ from sphinx.application import Sphinx
 
 ZERO = re.compile(r"(?<![\w.,)\]}%])[-−](?=0(?:\.0+)?(?![\d.,]*\d))")
 MINUS = re.compile(r"(?<![\w.,)\]}%'’\"-])-(?=\.?\d)")
-PERCENT = re.compile(r"(?<=\d)[ \u00a0\u202f]?%(?!\d)")
+PERCENT = re.compile(r"(?<=\d)[ \u00a0\u202f]?%(?!\d)|^ %(?!\d)")  # or after a role
 AS_TYPED = (
     nodes.literal, nodes.literal_block, nodes.FixedTextElement, nodes.math, nodes.math_block,
     nodes.raw, nodes.comment, desc_signature,
