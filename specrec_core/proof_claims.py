@@ -104,9 +104,7 @@ def ranks_as_degree(labels: Sequence[str], least: float) -> Test:
     def test(records: Mapping[str, Record]) -> tuple[bool, str]:
         found = {label: records[label].metrics["norm against degree"] for label in labels}
         holds = all(min(values) >= least for values in found.values())
-        return holds, ", ".join(
-            f"{named(k)}: {show(v, 3)}" for k, v in found.items()
-        )
+        return holds, ", ".join(f"{named(k)}: {show(v, 3)}" for k, v in found.items())
 
     return test
 
@@ -118,9 +116,7 @@ def flattens(records: Mapping[str, Record]) -> tuple[bool, str]:
     holds = all(b < a for a, b in pairwise(spread))
     holds &= all(a < b for a, b in zip(spread, raw, strict=True))
     parts = zip(records, spread, raw, strict=True)
-    return holds, ", ".join(
-        f"{named(label)}: {a:.2f} (counts {b:.2f})" for label, a, b in parts
-    )
+    return holds, ", ".join(f"{named(label)}: {a:.2f} (counts {b:.2f})" for label, a, b in parts)
 
 
 def blind_to_blobs(records: Mapping[str, Record]) -> tuple[bool, str]:

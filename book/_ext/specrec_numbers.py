@@ -1,6 +1,6 @@
 """How numbers look on a page, whoever wrote them: ``-17% ± 11%`` is −17 % ± 11 %.
 
-A minus is a minus sign, a zero that was rounded has none, and a no-break space stands before ``%``.
+A minus is a minus sign, a zero has no sign, and a no-break space stands before ``%``.
 Code, formulas, signatures and tables that a cell made as HTML stay as they are.
 """
 
@@ -13,7 +13,7 @@ from docutils import nodes
 from sphinx.addnodes import desc_signature
 from sphinx.application import Sphinx
 
-ZERO = re.compile(r"(?<![\w.,)\]}%])[-−](?=0(?:\.0+)?(?![\d.,]*\d))")
+ZERO = re.compile(r"(?<![\w.,)\]}%])[-−+](?=0(?:\.0+)?(?![\d.,]*\d))")
 MINUS = re.compile(r"(?<![\w.,)\]}%'’\"-])-(?=\.?\d)")
 PERCENT = re.compile(r"(?<=\d)[ \u00a0\u202f]?%(?!\d)|^ %(?!\d)")  # or after a role
 AS_TYPED = (
