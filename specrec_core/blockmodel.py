@@ -93,7 +93,7 @@ class BlockModel:
 
     @property
     def core(self) -> np.ndarray:
-        """G = ΨBΨ, ``(K, K)``: it has the eigenvalues other than zero of the whole matrix."""
+        """G = ΨBΨ, ``(K, K)``, which has the eigenvalues other than zero of the whole matrix."""
         return self.psi[:, None] * self.blocks * self.psi
 
     def mean(self) -> np.ndarray:

@@ -60,7 +60,7 @@ class Decomposition:
 
     @property
     def signs(self) -> np.ndarray:
-        """For symmetric M the signs of the eigenvalues, ±1 ``(f,)``: those of u_r · v_r.
+        """For symmetric M the signs of the eigenvalues, ±1 ``(f,)``, those of u_r · v_r.
 
         They are sure where \\|u_r · v_r\\| is near 1. Where eigenvalues λ and −λ share a singular
         value, or a randomised SVD has not told two near ones apart (the last of its columns), u_r

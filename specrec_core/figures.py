@@ -15,6 +15,7 @@ that is free in its axes.
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Sequence
 from itertools import pairwise
@@ -221,8 +222,11 @@ def table(frame: Any, keys: Sequence[str] = (), after: Sequence[str] = ()) -> An
     def show(value: Any) -> Any:
         whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
         value = f"{value:,}" if whole else value
-        # A number stays on one line with its error bar.
-        return value.replace(" ± ", "\u00a0±\u00a0") if isinstance(value, str) else value
+        if not isinstance(value, str):
+            return value
+        # A number stays on one line with its unit and its error bar, and has a minus of its size.
+        value = re.sub(r" (?=[%×]|s\b)|(?<=±) | (?=±)", "\u00a0", value)
+        return re.sub(r"(?<![\w.)-])-(?=[\d.])", "−", value)
 
     names = list(frame.columns)
     if names and (unknown := {*keys, *after} - {*names}):
@@ -233,7 +237,8 @@ def table(frame: Any, keys: Sequence[str] = (), after: Sequence[str] = ()) -> An
     shown = frame.map(show)
     return HTML(
         "\n".join(
-            shown[block].to_html(index=False, border=0, classes="specrec-table") for block in blocks
+            shown[block].to_html(index=False, border=0, na_rep="–", classes="specrec-table")
+            for block in blocks
         )
     )
 

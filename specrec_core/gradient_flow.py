@@ -57,7 +57,7 @@ def half_times(sigma: ArrayLike, epsilon: float) -> Floats:
 
 
 ORDERED = 4.591121476668622
-"""Above this ratio σ/ε half-times fall as σ grows: the root of x/(x − 1) = ln(x − 1)."""
+"""Above this ratio σ/ε half-times fall as σ grows. It is the root of x/(x − 1) = ln(x − 1)."""
 
 
 def ahead_from(sigma: ArrayLike, epsilon: float) -> float:

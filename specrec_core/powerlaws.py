@@ -40,12 +40,12 @@ class Tail:
 
     @property
     def rank_exponent(self) -> float:
-        """1/(a − 1): the slope of log count on log rank, without its sign."""
+        """1/(a − 1), the slope of log count on log rank, without its sign."""
         return 1.0 / (self.exponent - 1.0)
 
     @property
     def standard_error(self) -> float:
-        """(a − 1)/√size: of the exponent, for given xmin, to leading order."""
+        """(a − 1)/√size, of the exponent, for given xmin, to leading order."""
         return (self.exponent - 1.0) / float(np.sqrt(self.size))
 
     def survival(self, x: NDArray[np.integer] | Floats) -> Floats:

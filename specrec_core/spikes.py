@@ -7,7 +7,7 @@ lie within a cosine of 0.9 of one of them: small where a table is spiky, ½ wher
     greedy = peaks(table, f=64)           # rows (n, d), their first 64 columns
     greedy.share                          # Spk@64
     labels = members(table, greedy)       # (n,): the spike of each row, -1 for none
-    radial_dispersion(table, labels, 64)  # long spikes, or mere blobs? Spk cannot tell
+    radial_dispersion(table, labels, 64)  # long spikes, or mere blobs?
 
 One table ``(n, d)`` at a time, a tensor or a numpy array: the number of peaks differs from table to
 table, so replicas are looped over. Tensors come back on the device of the table. float64 is worked
@@ -78,7 +78,7 @@ class Spikes:
 
     @property
     def share(self) -> float:
-        """Peaks over all rows, p / n: Spk, as a share, not in per cent."""
+        """Peaks over all rows, p / n, which is Spk as a share, not in per cent."""
         return self.peaks.shape[0] / self.n
 
     @property

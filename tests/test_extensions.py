@@ -73,9 +73,9 @@ def built(
     if made:
         page = {"metadata": {"specrec": made}}
         (source / "book" / "01_a.ipynb").write_text(json.dumps(page))
-    own = [f"specrec_{x}" for x in ("results", "numbers", "checks", "verdicts", "pages")]
+    own = [f"specrec_{x}" for x in ("results", "numbers", "checks", "verdicts", "pages", "maths")]
     settings = {
-        "extensions": ["myst_parser", "sphinx_design", *own],
+        "extensions": ["myst_parser", "sphinx_design", "sphinx.ext.mathjax", *own],
         "myst_enable_extensions": ["dollarmath"],
     }
     folders = (source, None, tmp_path / "html", tmp_path / "trees")
@@ -94,7 +94,17 @@ def test_a_result_is_its_record_and_leads_to_it(published: Path, tmp_path: Path)
     assert "seeds 0, 1, 2" in link["title"] and "cpu" in link["title"]
     listed = BeautifulSoup((tmp_path / "html" / "records.html").read_text("utf-8"), "html.parser")
     row = listed.find(id=f"record-{RECORD.name}")
-    assert row is not None and "01_a/run d=4" in listed.get_text()
+    assert row is not None and "run d=4" in row.find_parent("tr").get_text()
+    assert row.find_parent("table").find_previous("p", class_="rubric").get_text() == "01_a"
+
+
+def test_a_formula_keeps_the_sign_that_follows(published: Path, tmp_path: Path) -> None:
+    page, warnings = built(tmp_path, "With $x$, and ($y$) or $z$ of them, *$v$*.")
+    assert not warnings
+    together = [tag.get_text() for tag in page.select(".specrec-together")]
+    assert together == [r"\(x\),", r"\(y\))"]
+    text = page.select_one(".body p").get_text()
+    assert text == r"With \(x\), and (\(y\)) or \(z\) of them, \(v\)."
 
 
 @pytest.mark.parametrize(

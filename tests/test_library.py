@@ -4,6 +4,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -33,3 +34,23 @@ def test_examples_run(page):
     assert len(examples) == 1
     done = subprocess.run([sys.executable, "-c", examples[0]], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-2000:]
+
+
+def test_docstrings_cite_works_and_show_examples_of_modules():
+    sys.path.insert(0, str(ROOT / "book" / "_ext"))
+    from specrec_library import prepare
+
+    app = SimpleNamespace(config=SimpleNamespace(specrec_works={"he2020lightgcn", "rendle2009bpr"}))
+    lines = [
+        "As in [rendle2009bpr, he2020lightgcn], values in [0, 1].",
+        "",
+        "    fit(model)",
+        "",
+        "End",
+    ]
+    prepare(app, "module", "", None, None, lines)
+    cited = "As in :cite:p:`rendle2009bpr,he2020lightgcn`, values in [0, 1]."
+    assert lines == [cited, "", "::", "", "    fit(model)", "", "End"]
+    lines = [":ivar n, f: Sizes [unknown2020work]."]
+    prepare(app, "class", "", None, None, lines)
+    assert lines == [":ivar n,f: Sizes [unknown2020work]."]

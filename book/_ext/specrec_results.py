@@ -46,35 +46,38 @@ class ResultRole(SphinxRole):
 
 class GivenRole(SphinxRole):
     def run(self) -> tuple[list[nodes.Node], list[nodes.system_message]]:
-        return [inline(self.text, "specrec-given")], []
+        return [inline(self.text.replace(" %", "\u00a0%"), "specrec-given")], []
 
 
 class RecordList(SphinxDirective):
-    """A row for each record of the book, with the anchor that results link to."""
+    """A row for each record of the book, by chapter, with the anchor that results link to."""
 
     def run(self) -> list[nodes.Node]:
         depend_on_records(self.env)
         self.env.specrec_records_page = self.env.docname  # type: ignore[attr-defined]
         names = _names()
-        rows: list[list[nodes.Node | str]] = []
         order = {name: number for number, name in enumerate(names)}
+        tables: dict[str, list[list[nodes.Node | str]]] = {}
         for record in sorted(records.published(), key=lambda r: order.get(r.name, len(order))):
+            first, *others = names.get(record.name, ["of no chapter/"])
+            chapter, label = first.split("/", 1)
             anchor = nodes.inline("", "", nodes.literal("", record.name), ids=[_id(record.name)])
-            rows.append(
+            tables.setdefault(chapter, []).append(
                 [
                     anchor,
-                    ", ".join(names.get(record.name, ["of no chapter"])),
-                    record.profile,
+                    ", ".join([label, *others]),
                     str(len(record.experiment.seeds)),
-                    record.device,
-                    f"{sum(record.seconds):.0f} s",
-                    ", ".join(f"{k} {v}" for k, v in record.versions.items()),
+                    f"{sum(record.seconds):,.0f} s",
+                    _made_with(record),
                 ]
             )
-        if not rows:
+        if not tables:
             return [nodes.paragraph("", "There is no record yet: `make paper` runs them.")]
-        headers = ["Record", "Experiment", "Profile", "Seeds", "Device", "Time", "Versions"]
-        return [table(headers, rows, "specrec-records")]
+        headers = ["Record", "Experiment", "Seeds", "Time", "Made with"]
+        shown: list[nodes.Node] = []
+        for chapter, rows in tables.items():
+            shown += [nodes.rubric("", chapter), table(headers, rows, "specrec-records")]
+        return shown
 
 
 def show(values: list[float], spec: str | None = None) -> str:
@@ -121,6 +124,13 @@ def _names() -> dict[str, list[str]]:
             for label, experiment in catalogue.suite(chapter, profile).items():
                 out.setdefault(experiment.name, []).append(f"{chapter}/{label}")
     return out
+
+
+def _made_with(record: Record) -> str:
+    """``cpu, torch 2.13.0``; the record itself and the links to it tell more."""
+    device, torch = record.device.partition(" (")[0], record.versions["torch"].partition("+")[0]
+    profile = "" if record.profile == "paper" else f"{record.profile}, "
+    return f"{profile}{device}, torch\u00a0{torch}"
 
 
 def _id(name: str) -> str:
