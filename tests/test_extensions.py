@@ -218,8 +218,8 @@ def test_what_rows_share_is_said_once_and_groups_are_folded(
     plain, grouped = page.select("table.specrec-verdicts")
     cells = [[cell.get_text(strip=True) for cell in row.select("td")] for row in plain.select("tr")]
     assert cells[1:] == [
-        ["0", "claima", "yes", "✓ reproduced", "noteb"],
-        ["1", "claima†", "yes", "✓ reproduced", "noteb"],
+        ["0b", "claima", "yes", "✓ reproduced"],
+        ["1b", "claima†", "yes", "✓ reproduced"],
     ]
     fold = grouped.find_parent("details")
     assert fold is not None and len(grouped.select("tbody tr")) == 1

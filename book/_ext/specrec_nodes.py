@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -15,10 +15,17 @@ from specrec_core import records
 Cell: TypeAlias = nodes.Node | str
 
 
-def table(headers: Sequence[str], rows: Sequence[Sequence[Cell]], *classes: str) -> nodes.table:
-    """A table of inline nodes or strings; on a narrow screen it scrolls by itself."""
-    group = nodes.tgroup("", *[nodes.colspec(colwidth=1) for _ in headers], cols=len(headers))
-    group += nodes.thead("", _row(headers))
+def table(
+    headers: Sequence[str] | Mapping[str, int], rows: Sequence[Sequence[Cell]], *classes: str
+) -> nodes.table:
+    """A table of inline nodes or strings; on a narrow screen it scrolls by itself.
+
+    Headers may have widths, relative ones.
+    """
+    widths = headers.values() if isinstance(headers, Mapping) else [1] * len(headers)
+    columns = [nodes.colspec(colwidth=width) for width in widths]
+    group = nodes.tgroup("", *columns, cols=len(columns))
+    group += nodes.thead("", _row(list(headers)))
     group += nodes.tbody("", *[_row(row) for row in rows])
     return nodes.table("", group, classes=["specrec-table", *classes])
 

@@ -79,7 +79,7 @@ class Verdicts(SphinxDirective):
             groups.setdefault(verdict.group, []).append(verdict)
         shown: list[nodes.Node] = []
         for title, members in sorted(groups.items()):  # those without a title first
-            headers = ["Statement", "Reported", "Reproduced", "Verdict", "Note"]
+            headers = {"Statement": 9, "Reported": 6, "Reproduced": 8, "Verdict": 5}
             made = table(headers, list(map(self.row, members)), "specrec-verdicts")
             shown.append(folded(title, members, made) if title else made)
         return [*self.legend(any(v.source.endswith(LATER) for v in found)), *shown]
@@ -97,12 +97,14 @@ class Verdicts(SphinxDirective):
                 reported += [nodes.Text(": "), *self.parsed(source).children]
         if verdict.source.endswith(LATER):
             reported += nodes.superscript("", AFTERWARDS)
-        if mark := self.marks.of(verdict.note):
-            note = nodes.paragraph("", "note", nodes.superscript("", mark))
-        else:
-            note = self.parsed(verdict.note)
         statement = self.parsed(verdict.statement)
-        return [statement, reported, reproduced, badge(verdict.verdict), note]
+        if mark := self.marks.of(verdict.note):
+            statement += nodes.superscript("", mark)
+        elif verdict.note:
+            note = self.parsed(verdict.note)
+            note["classes"].append("specrec-note")
+            statement = nodes.container("", statement, note)
+        return [statement, reported, reproduced, badge(verdict.verdict)]
 
     def legend(self, later: bool) -> list[nodes.Node]:
         """What the marks in the rows stand for."""
