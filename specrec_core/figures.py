@@ -27,8 +27,20 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from specrec_core.labels import label_lines, label_points
+
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
+
+__all__ = [
+    "label_lines",
+    "label_points",
+    "provenance",
+    "spectrum",
+    "table",
+    "trajectory",
+    "use_style",
+]
 
 INK = "#767676"
 BLUE, ORANGE, GREEN, PURPLE, RED = "#006ED1", "#D86500", "#39985A", "#A860A6", "#CE2F31"
@@ -162,53 +174,9 @@ def trajectory(
     return ax
 
 
-def label_lines(ax: Axes, fontsize: float = 10) -> Axes:
-    """Write the name of each labelled line at its right end, in its colour, and drop the legend.
-
-    Names that would overlap are moved apart. Call it last: it reads the limits of the axes.
-    """
-    if legend := ax.get_legend():
-        legend.remove()
-    ax.get_xlim(), ax.get_ylim()  # brings the limits up to date
-    ends: list[tuple[float, float, Line2D]] = []
-    for line in ax.get_lines():
-        data = np.column_stack(line.get_data()).astype(float)
-        data = data[np.isfinite(data).all(axis=1)]
-        if len(data) and not str(line.get_label()).startswith("_"):
-            last = line.get_transform().transform(data[data[:, 0].argmax()])
-            x, y = ax.transAxes.inverted().transform(last)
-            ends.append((float(x), float(y.clip(0, 1)), line))
-    figure = ax.get_figure(root=True)
-    assert figure is not None
-    size = fontsize / (72 * figure.get_size_inches() * ax.get_position().size)  # in axes fractions
-    columns: list[list[tuple[float, float, Line2D]]] = []  # names close enough to overlap
-    for end in sorted(ends, key=lambda end: end[0]):
-        before = columns[-1][-1] if columns else None
-        if before and end[0] - before[0] < 0.7 * size[0] * len(str(before[2].get_label())):
-            columns[-1].append(end)
-        else:
-            columns.append([end])
-    for column in columns:
-        column.sort(key=lambda end: end[1])
-        heights = _apart([height for _, height, _ in column], 1.3 * float(size[1]))
-        for (x, _, line), y in zip(column, heights, strict=True):
-            ax.annotate(
-                str(line.get_label()),
-                (x, y),
-                xycoords="axes fraction",
-                xytext=(5, 0),
-                textcoords="offset points",
-                color=line.get_color(),
-                fontsize=fontsize,
-                va="center",
-                annotation_clip=False,
-            )
-    return ax
-
-
 def provenance(figure: Figure, text: str) -> None:
     """Say under the figure what made it: profile, device, seeds."""
-    figure.supxlabel(text, x=0.99, ha="right", fontsize=8, color=INK)
+    figure.supxlabel(text, x=0.99, ha="right", fontsize=9, color=INK)
 
 
 def table(frame: Any, keys: Sequence[str] = (), after: Sequence[str] = ()) -> Any:
@@ -241,20 +209,6 @@ def table(frame: Any, keys: Sequence[str] = (), after: Sequence[str] = ()) -> An
             for block in blocks
         )
     )
-
-
-def _apart(heights: list[float], step: float) -> NDArray[np.float64]:
-    """Ascending heights in [0, 1], moved as little as needed to be a step apart and stay there."""
-    shifts = step * np.arange(len(heights))
-    blocks: list[tuple[float, int]] = []  # pool adjacent violators: mean, size
-    for value in np.asarray(heights) - shifts:
-        mean, size = float(value), 1
-        while blocks and blocks[-1][0] > mean:
-            before, count = blocks.pop()
-            mean, size = (before * count + mean * size) / (count + size), count + size
-        blocks.append((mean, size))
-    pooled = np.repeat([mean for mean, _ in blocks], [size for _, size in blocks])
-    return pooled.clip(0, max(0.0, 1 - shifts[-1])) + shifts
 
 
 def _line(

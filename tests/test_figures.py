@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterator
 
 import matplotlib
+import matplotlib.text
 import numpy as np
 import pytest
 from matplotlib.axes import Axes
@@ -115,6 +116,8 @@ def test_names_at_line_ends_do_not_overlap_and_stay_inside(ax: Axes) -> None:
     boxes = sorted((t.get_window_extent() for t in ax.texts), key=lambda box: box.y0)
     assert [t.get_text() for t in ax.texts] == [f"method {i}" for i in range(7)]
     assert all(a.y1 <= b.y0 for a, b in itertools.pairwise(boxes))
+    pieces = [line for line in ax.get_lines() if line.get_label() == "_"]
+    assert len(pieces) == 7 + 4, "a line leads to each, and two colours occur twice"
     frame = ax.get_window_extent()
     assert frame.y0 - 10 < boxes[0].y0 and boxes[-1].y1 < frame.y1 + 10
 
@@ -126,6 +129,43 @@ def test_name_is_at_the_end_of_its_line(ax: Axes) -> None:
     for text, (x, y) in zip(ax.texts, [(2, 9.0), (3, 1.0)], strict=True):
         place = ax.transAxes.transform(text.xy)  # type: ignore[attr-defined]
         np.testing.assert_allclose(ax.transData.inverted().transform(place), (x, y), rtol=1e-6)
+
+
+def test_names_stand_above_the_edge_and_off_other_lines(ax: Axes) -> None:
+    figures.trajectory(ax, [0, 1, 2], [0.0, 0.0, 0.0], label="none")
+    figures.trajectory(ax, [0, 1], [0.0, 0.5], label="some")
+    ax.axhline(0.5)
+    ax.set(ylim=(0, 1))
+    figures.label_lines(ax)
+    ax.get_figure(root=True).draw_without_rendering()  # type: ignore[union-attr]
+    some, none = (text.get_window_extent() for text in ax.texts)
+    assert [text.get_text() for text in ax.texts] == ["some", "none"]
+    assert none.y0 >= ax.get_window_extent().y0
+    across = ax.transData.transform((0, 0.5))[1]
+    assert not some.y0 < across < some.y1
+
+
+def test_lines_of_one_colour_show_their_dash_beside_the_name(ax: Axes) -> None:
+    for i, dash in enumerate(figures.DASHES[:2]):
+        ax.plot([0, 1], [0, i], color=figures.BLUE, linestyle=dash, label=f"line {i}")
+    figures.label_lines(ax)
+    lines = [line for line in ax.get_lines() if line.get_label() != "_"]
+    shown = [line for line in ax.get_lines() if line.get_label() == "_"]
+    dashes = {piece._unscaled_dash_pattern for piece in shown}  # type: ignore[attr-defined]
+    assert dashes == {line._unscaled_dash_pattern for line in lines}  # type: ignore
+
+
+def test_names_of_points_lie_on_nothing(ax: Axes) -> None:
+    draw = np.random.default_rng(3)
+    points = 0.5 + 0.03 * draw.standard_normal((9, 2))
+    ax.scatter(*points.T, s=30)
+    ax.set(xlim=(0, 1), ylim=(0, 1))
+    figures.label_points(ax, [f"point {i}" for i in range(9)], points, [figures.BLUE] * 9)
+    ax.get_figure(root=True).draw_without_rendering()  # type: ignore[union-attr]
+    boxes = [matplotlib.text.Text.get_window_extent(text) for text in ax.texts]
+    assert not any(a.overlaps(b) for a, b in itertools.combinations(boxes, 2))
+    marks = ax.transData.transform(points)
+    assert not any(box.contains(*mark) for box in boxes for mark in marks)
 
 
 def contrast(one: str, other: str) -> float:

@@ -61,7 +61,7 @@ FLOORS = [  # from the top to the bottom; nothing imports from its own line or a
     ["view_stills"],
     ["view_groups"],
     ["interactions", "records", "figures", "shapes"],
-    ["protocol"],
+    ["protocol", "labels"],
     ["crew", "speed", "studies", "arguments", "powerlaws", "json_files"],
     ["progress"],
 ]
