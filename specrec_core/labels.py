@@ -8,11 +8,12 @@ limits and the size of the axes, so call these functions last.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
+from adjustText import adjust_text
 from matplotlib.axes import Axes
-from matplotlib.collections import LineCollection, PathCollection
+from matplotlib.collections import PathCollection
 from matplotlib.lines import Line2D
 from matplotlib.transforms import ScaledTranslation
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
 GAP, LEAD, SAMPLE = 5.0, 16.0, 18.0  # points: to a name, to one that was moved, of a dash shown
-MARK, LINE, ERROR = 3.0, 1.0, 0.4  # how bad it is to write over a pixel of each
+ROUNDS = 500  # of adjustText, whose own limit is of time and would not give the same again
 
 
 def label_lines(ax: Axes, fontsize: float = 10) -> Axes:
@@ -81,45 +82,21 @@ def label_points(
     colours: Sequence[str],
     fontsize: float = 9,
 ) -> Axes:
-    """Write a name beside each point ``(n, 2)``, where it covers least of what is drawn.
+    """Write a name near each point ``(n, 2)``, off other names and what is drawn (adjustText).
 
-    A thin line leads from the point to a name that does not stand right beside it.
+    A thin line leads from a point to a name that had to move.
     """
-    box, point = _settled(ax)
-    places = ax.transData.transform(np.asarray(points, dtype=float).reshape(-1, 2))
-    ink, weight = _drawn(ax)
-    texts = [ax.text(0, 0, name, fontsize=fontsize) for name in names]
-    sizes = np.array([t.get_window_extent().size for t in texts]).reshape(-1, 2) + 2
-    for text in texts:
-        text.remove()
-    turns = np.deg2rad(np.arange(0, 360, 22.5))
-    ways = np.stack([np.cos(turns), np.sin(turns)], 1)
-    gaps = np.array([GAP, 9.0, 14.0, 20.0, 28.0, 38.0, 50.0]) * point
-    far = np.repeat(gaps, len(ways))
-    chosen: list[Any] = [None] * len(names)
-    for _ in range(3):  # each again, now that the others stand
-        for i, (place, size) in enumerate(zip(places, sizes, strict=True)):
-            middles = place + np.concatenate([ways * (gap + size / 2) for gap in gaps])
-            costs = far / point / 4
-            others = [c for j, c in enumerate(chosen) if c is not None and j != i]
-            for k, middle in enumerate(middles):
-                costs[k] += _cost(middle, size, place, ink, weight, others, box)
-            best = int(np.argmin(costs))
-            chosen[i] = (middles[best], size, place, bool(far[best] > 6 * point))
-    for name, colour, (middle, _, place, leads) in zip(names, colours, chosen, strict=True):
-        lead = {"arrowstyle": "-", "color": colour, "lw": 0.7, "shrinkA": 0, "shrinkB": 3}
-        ax.annotate(
-            name,
-            ax.transData.inverted().transform(place),
-            xytext=tuple((middle - place) / point),
-            textcoords="offset points",
-            color=colour,
-            fontsize=fontsize,
-            ha="center",
-            va="center",
-            arrowprops=lead if leads else None,
-            annotation_clip=False,
-        )
+    _settled(ax)
+    at = np.asarray(points, dtype=float).reshape(-1, 2)
+    texts = [
+        ax.text(x, y, name, color=colour, fontsize=fontsize, ha="center", va="center")
+        for (x, y), name, colour in zip(at, names, colours, strict=True)
+    ]
+    taken = ax.transData.inverted().transform(_drawn(ax))
+    adjust_text(
+        texts, *taken.T, target_x=at[:, 0], target_y=at[:, 1], ax=ax, iter_lim=ROUNDS,
+        expand=(1.1, 1.3), arrowprops={"arrowstyle": "-", "color": "0.45", "lw": 0.7},
+    )  # fmt: skip
     return ax
 
 
@@ -185,7 +162,7 @@ def _name(
     """Writes one name so many points to the right of the end of its line, and above it."""
     x, y, line = end
     gap = LEAD if leads else GAP
-    place = tuple((np.array([x, y]) - box[0]) / (box[1] - box[0]))
+    place = (x - box[0, 0]) / (box[1, 0] - box[0, 0]), (y - box[0, 1]) / (box[1, 1] - box[0, 1])
     ax.annotate(
         str(line.get_label()),
         place,
@@ -199,7 +176,7 @@ def _name(
     )
     figure = ax.get_figure(root=True)
     assert figure is not None
-    there = figure.dpi_scale_trans + ScaledTranslation(*place, ax.transAxes)
+    there = figure.dpi_scale_trans + ScaledTranslation(*place, ax.transAxes)  # type: ignore[arg-type]
     pieces = []
     if sample:
         piece = Line2D(np.array([gap, gap + SAMPLE]) / 72, np.array([up, up]) / 72)
@@ -213,55 +190,14 @@ def _name(
         ax.add_artist(piece)
 
 
-def _drawn(ax: Axes) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Pixels ``(n, 2)`` of marks, lines and error bars, and how bad it is to write over each."""
-    pixels, weights = [np.empty((0, 2))], [np.empty(0)]
-
-    def add(points: NDArray[np.float64], weight: float) -> None:
-        pixels.append(points)
-        weights.append(np.full(len(points), weight))
-
-    for line in ax.get_lines():
-        add(_dense(_path(line)), LINE)
+def _drawn(ax: Axes) -> NDArray[np.float64]:
+    """Pixels ``(n, 2)`` on marks and lines, some of them."""
+    pixels = [_dense(_path(line), 8.0) for line in ax.get_lines()]
     for collection in ax.collections:
         if isinstance(collection, PathCollection):
-            at = collection.get_offset_transform().transform(np.asarray(collection.get_offsets()))
-            wide = np.sqrt(float(np.max(collection.get_sizes(), initial=0))) / 2
-            for way in ((0, 0), (-1, 0), (1, 0), (0, -1), (0, 1)):
-                add(np.asarray(at) + wide * np.array(way), MARK)
-        elif isinstance(collection, LineCollection):
-            for part in collection.get_segments():
-                add(_dense(collection.get_transform().transform(part)), ERROR)
-    return np.concatenate(pixels), np.concatenate(weights)
-
-
-def _cost(
-    middle: NDArray[np.float64],
-    size: NDArray[np.float64],
-    place: NDArray[np.float64],
-    ink: NDArray[np.float64],
-    weight: NDArray[np.float64],
-    others: Sequence[Any],
-    box: NDArray[np.float64],
-) -> float:
-    """What a name covers and what its leader crosses."""
-    half = size / 2
-    cost = float(weight[(np.abs(ink - middle) < half).all(1)].sum())
-    cost += 5 * float(np.maximum(box[0] - (middle - half), 0).sum())
-    cost += 5 * float(np.maximum(middle + half - box[1], 0).sum())
-    lead = place + np.linspace(0, 1, 12)[:, None] * (middle - place)
-    marks = ink[weight == MARK]
-    marks = marks[np.hypot(*(marks - place).T) > 6]
-    over = np.hypot(*(marks[:, None] - lead[None, 1:]).T) < 3
-    cost += 5 * float(over.any(0).sum())
-    for where, other, start, _ in others:
-        near = (half + other / 2 - np.abs(middle - where)).clip(0)
-        cost += 200 * float(near.prod() > 0)
-        cost += 20 * float((np.abs(lead - where) < other / 2).all(1).any())
-        along = start + np.linspace(0, 1, 12)[:, None] * (where - start)
-        cost += 20 * float((np.abs(along - middle) < half).all(1).any())
-        cost += 4 * float((np.hypot(*(lead[4:, None] - along[None, 4:]).T) < 4).any())
-    return cost
+            move = collection.get_offset_transform()
+            pixels.append(np.asarray(move.transform(np.asarray(collection.get_offsets()))))
+    return np.concatenate([np.empty((0, 2)), *pixels])
 
 
 def _apart(
