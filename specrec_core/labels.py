@@ -81,7 +81,7 @@ def label_points(
     points: ArrayLike,
     colours: Sequence[str],
     fontsize: float = 9,
-) -> Axes:
+) -> None:
     """Write a name near each point ``(n, 2)``, off other names and what is drawn (adjustText).
 
     A thin line leads from a point to a name that had to move.
@@ -97,7 +97,6 @@ def label_points(
         texts, *taken.T, target_x=at[:, 0], target_y=at[:, 1], ax=ax, iter_lim=ROUNDS,
         expand=(1.1, 1.3), arrowprops={"arrowstyle": "-", "color": "0.45", "lw": 0.7},
     )  # fmt: skip
-    return ax
 
 
 def _settled(ax: Axes) -> tuple[NDArray[np.float64], float]:
