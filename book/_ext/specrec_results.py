@@ -90,8 +90,8 @@ def show(values: list[float], spec: str | None = None) -> str:
         known = math.isfinite(half) and half > 1e-9 * abs(mean)  # more than rounding
         digits = max(0, 1 - math.floor(math.log10(half))) if known else 0
         spec = f".{min(digits, 4) if abs(mean) >= 0.01 else digits}f" if known else ".4g"
-    spread = f" ± {half:{spec}}" if math.isfinite(half) else " (one seed)"
-    return f"{mean:{spec}}{spread}"
+    mean_text, half_text = (f"{x:{',' if x >= 10_000 else ''}{spec}}" for x in (mean, half))
+    return mean_text + (f" ± {half_text}" if math.isfinite(half) else " (one seed)")
 
 
 def describe(record: Record) -> str:
