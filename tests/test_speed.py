@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from specrec_core import speed
+from specrec_core import speed, study_speed
 
 
 def row(work, seconds, **info):
@@ -165,3 +165,23 @@ def test_time_to_equal_quality_is_to_the_lower_of_the_best():
     early = {"seconds": [2.0, 2.5], "ndcg@20": [0.298, 0.1]}  # ends lower, is there first
     assert speed.to_equal_quality([early, slow], theirs) == (2.0, 1.5)
     assert speed.fastest_to([weak, early], 0.35) is None
+
+
+@pytest.mark.parametrize("each", [0.5, -0.5])
+def test_the_time_of_an_epoch_has_no_part_of_the_first_run(monkeypatch, each):
+    """What is loaded once made the first of two runs the longer one."""
+    first = iter([7.0])
+
+    def spent(e, data):
+        seconds = next(first, 0.0) + 2 + each * e.epochs
+        return seconds, seconds
+
+    monkeypatch.setattr(study_speed, "_spent", spent)
+    protocol = json.dumps({"dim": 4})
+    found = {"dataset": "synthetic", "seed": 0, "progress": False, "epochs": 2}
+    if each > 0:
+        timed = study_speed.epoch(**found, protocol=protocol).metrics
+        assert timed["processor seconds of an epoch"] == pytest.approx(each)
+    else:
+        with pytest.raises(RuntimeError, match="2 more epochs took -1 s: time it again"):
+            study_speed.epoch(**found, protocol=protocol)
