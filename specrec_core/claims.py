@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from specrec_core.digits import grouped
 from specrec_core.records import Record
 
 REPORTED = Path(__file__).resolve().parents[1] / "book" / "reported"
@@ -63,7 +64,7 @@ def decimals(mean: float, half: float, most: int = 4) -> int:
 def number(value: float, digits: int) -> str:
     """With that many digits after the point, negative ones rounded away, and commas from 10,000."""
     value = round(value, digits)
-    return f"{value:{',' if abs(value) >= 10_000 else ''}.{max(0, digits)}f}"
+    return grouped(value, f".{max(0, digits)}f")
 
 
 def show(values: Sequence[float], digits: int = 4) -> str:

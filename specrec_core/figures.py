@@ -27,6 +27,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from specrec_core.digits import grouped
 from specrec_core.labels import label_lines, label_points
 
 if TYPE_CHECKING:
@@ -189,7 +190,7 @@ def table(frame: Any, keys: Sequence[str] = (), after: Sequence[str] = ()) -> An
 
     def show(value: Any) -> Any:
         whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
-        value = f"{value:,}" if whole else value
+        value = grouped(value) if whole else value
         if not isinstance(value, str):
             return value
         # A number stays on one line with its unit and its error bar, and has a minus of its size.

@@ -26,6 +26,7 @@ import torch
 from torch import Tensor
 
 from specrec_core import spectra
+from specrec_core.digits import grouped
 from specrec_core.tables import Array, as_table
 
 if TYPE_CHECKING:
@@ -117,7 +118,7 @@ class Report:
 
     def __str__(self) -> str:
         width = max(map(len, ROWS.values()))
-        head = f"{self.name}: {self.shape[0]:,} rows × {self.shape[1]:,} dimensions"
+        head = f"{self.name}: {grouped(self.shape[0])} rows × {grouped(self.shape[1])} dimensions"
         body = [f"  {words:<{width}}  {number}" for words, number in self._lines()]
         return "\n".join([head, self.verdict, *body])
 
@@ -160,7 +161,7 @@ class Report:
     def _repr_html_(self) -> str:
         right = 'style="padding-left:1.5em;text-align:right"'
         lines = (f"<tr><td>{w}</td><td {right}>{number}</td></tr>" for w, number in self._lines())
-        head = f"{self.name}: {self.shape[0]:,} rows × {self.shape[1]:,} dimensions"
+        head = f"{self.name}: {grouped(self.shape[0])} rows × {grouped(self.shape[1])} dimensions"
         text = f"<p><strong>{html.escape(head)}</strong><br>{html.escape(self.verdict)}</p>"
         try:
             picture = io.BytesIO()

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 
+from specrec_core.digits import grouped
+
 DATASETS = {
     "citeulike": "CiteULike",
     "coat": "Coat",
@@ -82,7 +84,7 @@ def words(label: str) -> str:
         elif word in BACKBONES and len(parts) > 1 and not parts[-1]:
             parts += [[word], []]
         else:
-            number = f"{int(word):,}" if re.fullmatch(r"\d{5,}", word) else word
+            number = grouped(int(word)) if word.isdecimal() else word
             parts[-1].append(WORDS.get(word, number))
             if comma:
                 parts.append([])

@@ -63,7 +63,7 @@ FLOORS = [  # from the top to the bottom; nothing imports from its own line or a
     ["interactions", "records", "figures", "shapes"],
     ["protocol", "labels"],
     ["crew", "speed", "studies", "arguments", "powerlaws", "json_files"],
-    ["progress"],
+    ["digits", "progress"],
 ]
 
 

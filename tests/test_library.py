@@ -13,7 +13,7 @@ PAGES = sorted((ROOT / "book").glob("library*.md"))
 OF_THE_BOOK = r"""
     book|weaving|made_from|sweep|scheduling|estimates|part\d\w*|\w+_suites|\w+_claims|baselines
     |study_\w+|running|building|memory|parts|chunks|lanes|steps|replicas|item_names|registry
-    |readers|fetching|view_\w+|labels|protocol|crew|speed|arguments|json_files|progress|wording
+    |readers|fetching|view_\w+|labels|protocol|crew|speed|arguments|json_files|digits|progress|wording
 """
 
 

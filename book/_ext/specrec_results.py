@@ -20,6 +20,7 @@ from sphinx.util.docutils import SphinxDirective, SphinxRole
 
 from specrec_core import catalogue, records
 from specrec_core.claims import mean_interval
+from specrec_core.digits import grouped
 from specrec_core.records import Record
 
 LOGGER = logging.getLogger(__name__)
@@ -90,7 +91,7 @@ def show(values: list[float], spec: str | None = None) -> str:
         known = math.isfinite(half) and half > 1e-9 * abs(mean)  # more than rounding
         digits = max(0, 1 - math.floor(math.log10(half))) if known else 0
         spec = f".{min(digits, 4) if abs(mean) >= 0.01 else digits}f" if known else ".4g"
-    mean_text, half_text = (f"{x:{',' if x >= 10_000 else ''}{spec}}" for x in (mean, half))
+    mean_text, half_text = (grouped(x, spec) for x in (mean, half))
     return mean_text + (f" ± {half_text}" if math.isfinite(half) else " (one seed)")
 
 

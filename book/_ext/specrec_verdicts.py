@@ -7,6 +7,7 @@ the book is built.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from string import ascii_lowercase as LETTERS
 from typing import Any
@@ -97,7 +98,7 @@ class Verdicts(SphinxDirective):
                 reported += [nodes.Text(": "), *self.parsed(source).children]
         if verdict.source.endswith(LATER):
             reported += nodes.superscript("", AFTERWARDS)
-        statement = self.parsed(verdict.statement)
+        statement = self.parsed(capital(verdict.statement))
         if mark := self.marks.of(verdict.note):
             statement += nodes.superscript("", mark)
         elif verdict.note:
@@ -168,6 +169,11 @@ def _still_missing() -> str:
         f"{hours:,.0f} hours for those of the others whose length these records tell; of "
         f"{seconds.count(None):,} they do not."
     )
+
+
+def capital(text: str) -> str:
+    """A statement begins as a sentence does, unless it begins with a formula."""
+    return re.sub(r"^[a-z](?=[a-z]+[ ,@-])", lambda first: first[0].upper(), text)
 
 
 def _link(docname: str, title: str) -> nodes.Node:
