@@ -174,6 +174,11 @@ OFFICIAL_ELSEWHERE: dict[str, dict[str, Any]] = {
     "gowalla": {"learning_rate": 200.0, "strength": 0.7, "temperature": 4.0, "shrink": 0.02},
     "yelp2018": {"learning_rate": 10.0, "strength": 0.8, "temperature": 3.0, "shrink": 0.0},
 }
+# Positions in the grids of MF that were run there; the others have those of CiteULike.
+CHOSEN_ELSEWHERE: dict[str, dict[str, int]] = {
+    "gowalla": {"BPR": 1, "DirectSpec+": 3},
+    "yelp2018": {},
+}
 ADAPTIVE_ELSEWHERE: dict[str, dict[str, Any]] = {
     "gowalla": {"temperature": 3.5, "temperature_unrelated": 4.0},
     "yelp2018": ADAPTIVE,
@@ -185,18 +190,30 @@ def chosen_label(method: str, encoder: str = "MF", dataset: str = "citeulike") -
     return f"{encoder} {method}" if dataset == "citeulike" else f"{dataset} {encoder} {method}"
 
 
+def grid(method: str, encoder: str = "MF") -> list[dict[str, float]]:
+    """The settings that are tried of a method."""
+    return (GRIDS if encoder == "MF" else GRAPH_GRIDS)[method]
+
+
+def choice(method: str, encoder: str = "MF", dataset: str = "citeulike") -> int:
+    """The position in its grid of the setting that has five seeds."""
+    if encoder != "MF":
+        return GRAPH_CHOSEN[method]
+    return CHOSEN_ELSEWHERE.get(dataset, {}).get(method, CHOSEN[method])
+
+
 def tuning_labels(method: str, encoder: str = "MF", dataset: str = "citeulike") -> list[str]:
     """The labels of a method's grid, in its order."""
-    grid = (GRIDS if encoder == "MF" else GRAPH_GRIDS)[method]
     start = chosen_label(f"tuning {method}", encoder, dataset)
-    return [start + " " + " ".join(f"{k}={v:g}" for k, v in point.items()) for point in grid]
+    points = grid(method, encoder)
+    return [start + " " + " ".join(f"{k}={v:g}" for k, v in point.items()) for point in points]
 
 
 def sensitivity_label(name: str, value: float) -> str:
     """The label of DirectSpec+ with one setting changed, or left as it was chosen."""
     if value == SENSITIVITY[name][0]:
         method = "DirectSpec+ adaptive" if name == "gap" else "DirectSpec+"
-        return tuning_labels(method)[CHOSEN[method]]
+        return tuning_labels(method)[choice(method)]
     return f"sensitivity {name}={value:g}"
 
 
@@ -211,11 +228,11 @@ def results_suite(profile: str, data: str) -> Suite:
         for value in values[1:]:
             suite[sensitivity_label(name, value)] = _changed(name, value)
     for method, base in GRAPH_METHODS.items():
-        suite[f"LightGCN {method}"] = base.with_(**GRAPH_GRIDS[method][GRAPH_CHOSEN[method]])
-        labels = tuning_labels(method, "LightGCN")
-        for label, point in zip(labels, GRAPH_GRIDS[method], strict=True):
+        points = grid(method, "LightGCN")
+        suite[f"LightGCN {method}"] = base.with_(**points[choice(method, "LightGCN")])
+        for label, point in zip(tuning_labels(method, "LightGCN"), points, strict=True):
             suite[label] = base.with_(**point, seeds=(TUNING_SEED,))
-    point = GRAPH_GRIDS["DirectSpec+ adaptive"][GRAPH_CHOSEN["DirectSpec+ adaptive"]]
+    point = grid("DirectSpec+ adaptive", "LightGCN")[choice("DirectSpec+ adaptive", "LightGCN")]
     shared = {name: point[name] for name in ("strength", "temperature")}
     suite[NO_GAP] = GRAPH_METHODS["DirectSpec+"].with_(**shared)
     for dataset, version in ELSEWHERE.items() if data == "real" else ():
@@ -239,9 +256,10 @@ def _tuned(dataset: str, version: str) -> dict[str, Experiment]:
     suite = {}
     for method, base in METHODS.items():
         base = base.with_(dataset=dataset, version=version)
-        suite[chosen_label(method, dataset=dataset)] = base.with_(**GRIDS[method][CHOSEN[method]])
+        point = grid(method)[choice(method, dataset=dataset)]
+        suite[chosen_label(method, dataset=dataset)] = base.with_(**point)
         labels = tuning_labels(method, dataset=dataset)
-        for label, point in zip(labels, GRIDS[method], strict=True):
+        for label, point in zip(labels, grid(method), strict=True):
             suite[label] = base.with_(**point, seeds=(TUNING_SEED,))
     return suite
 
@@ -249,7 +267,7 @@ def _tuned(dataset: str, version: str) -> dict[str, Experiment]:
 def _changed(name: str, value: float) -> Experiment:
     """DirectSpec+ as it was chosen but for one setting, with the seed of the grids."""
     method = "DirectSpec+ adaptive" if name == "gap" else "DirectSpec+"
-    point = GRIDS[method][CHOSEN[method]]
+    point = grid(method)[choice(method)]
     change = {name: value}
     if name == "gap":
         change = {"temperature_unrelated": point["temperature"] + value}

@@ -15,6 +15,7 @@ that is free in its axes.
 
 from __future__ import annotations
 
+import html
 import re
 import warnings
 from collections.abc import Sequence
@@ -29,6 +30,7 @@ from matplotlib.lines import Line2D
 
 from specrec_core.digits import grouped
 from specrec_core.labels import label_lines, label_points
+from specrec_core.records import Record
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -44,6 +46,7 @@ __all__ = [
 ]
 
 INK = "#767676"
+RECORDS = "how_numbers_are_made.html"  # the page that lists them
 BLUE, ORANGE, GREEN, PURPLE, RED = "#006ED1", "#D86500", "#39985A", "#A860A6", "#CE2F31"
 PALETTE = (BLUE, ORANGE, GREEN, PURPLE, RED)
 DASHES: tuple[Any, ...] = ("-", (0, (4, 1.5)), (0, (1, 1.2)))
@@ -183,32 +186,51 @@ def provenance(figure: Figure, text: str) -> None:
 def table(frame: Any, keys: Sequence[str] = (), after: Sequence[str] = ()) -> Any:
     """A pandas frame as an HTML table in the book's style, without its index, for a notebook.
 
-    A frame too wide for the page is cut after the columns named in ``after`` into tables one below
-    the other, each of which begins with the columns ``keys``.
+    A column ``record``, of records or lists of them, becomes the last one, of links to where the
+    book lists them. A frame too wide for the page is cut after the columns named in ``after`` into
+    tables one below the other, each of which begins with the columns ``keys``.
     """
     from IPython.display import HTML
-
-    def show(value: Any) -> Any:
-        whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
-        value = grouped(value) if whole else value
-        if not isinstance(value, str):
-            return value
-        # A number stays on one line with its unit and its error bar, and has a minus of its size.
-        value = re.sub(r" (?=[%×]|s\b)|(?<=±) | (?=±)", "\u00a0", value)
-        return re.sub(r"(?<![\w.)-])-(?=[\d.])", "−", value)
 
     names = list(frame.columns)
     if names and (unknown := {*keys, *after} - {*names}):
         raise ValueError(f"no column {sorted(unknown)} in {names}")
-    rest = [name for name in names if name not in keys]
+    rest = [name for name in names if name not in (*keys, "record")]
     cuts = [0, *(k + 1 for k, name in enumerate(rest) if name in after), len(rest)]
     blocks = [[*(keys if names else ()), *rest[a:b]] for a, b in pairwise(cuts)]
-    shown = frame.map(show)
+    shown = frame.map(_cell)
+    if "record" in names:
+        shown["record"] = frame["record"].map(_links)
+        blocks[-1].append("record")
+    titles = {name: html.escape(str(name), quote=False) for name in names} | {"record": ""}
     return HTML(
         "\n".join(
-            shown[block].to_html(index=False, border=0, na_rep="–", classes="specrec-table")
+            shown[block]
+            .rename(columns=titles)
+            .to_html(index=False, border=0, na_rep="–", classes="specrec-table", escape=False)
             for block in blocks
         )
+    )
+
+
+def _cell(value: Any) -> Any:
+    """What stands in a cell: digits grouped, minus signs, and no line end inside a quantity."""
+    whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
+    value = grouped(value) if whole else value
+    if not isinstance(value, str):
+        return value
+    # A number stays on one line with its unit and its error bar, and has a minus of its size.
+    value = re.sub(r" (?=[%×]|s\b)|(?<=±) | (?=±)", "\u00a0", value)
+    return html.escape(re.sub(r"(?<![\w.)-])-(?=[\d.])", "−", value), quote=False)
+
+
+def _links(made_by: Any) -> str:
+    """An arrow for each record, which leads to its row in the book's list."""
+    every = made_by if isinstance(made_by, (list, tuple)) else [made_by]
+    return " ".join(
+        f'<a class="specrec-record" href="{RECORDS}#record-{r.name}" title="record {r.name}">↗</a>'
+        for r in every
+        if isinstance(r, Record)
     )
 
 

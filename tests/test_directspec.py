@@ -31,7 +31,7 @@ def test_every_method_has_a_grid_of_four_and_the_choice_is_of_it(suite, dataset)
         points = [suite[label] for label in suites.tuning_labels(method, dataset=dataset)]
         assert len(points) == 4
         chosen = suite[suites.chosen_label(method, dataset=dataset)]
-        position = suites.CHOSEN[method]
+        position = suites.choice(method, dataset=dataset)
         assert chosen == points[position].with_(seeds=suites.SEEDS)
         assert {e.dataset for e in points} == {dataset}
         assert all(e.batch_size == base.batch_size for e in points)

@@ -17,6 +17,7 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from scipy import stats
+from test_records import experiment, record
 
 from specrec_core import figures
 
@@ -221,6 +222,25 @@ def test_table_has_thousands_separators_and_no_index() -> None:
     html = figures.table(frame).data
     assert "<td>29,858</td>" in html and "<td>0.5</td>" in html and "<td>True</td>" in html
     assert "a&lt;b" in html and "<th>0</th>" not in html
+
+
+def test_a_row_of_a_table_leads_to_its_records() -> None:
+    pytest.importorskip("IPython")
+    pandas = pytest.importorskip("pandas")
+    made = [record(experiment(seeds=(seed,))) for seed in (0, 1)]
+    rows = [
+        {"method": "a<b", "record": made[0], "x": 1},
+        {"method": "both", "record": made, "x": 2},
+        {"method": "not run yet", "record": None, "x": 3},
+    ]
+    for frame in (pandas.DataFrame(rows), pandas.DataFrame(rows).fillna("–")):
+        html = figures.table(frame).data
+        assert re.findall("<th>(.*?)</th>", html) == ["method", "x", ""]
+        names = [re.findall('#record-(.*?)"', row) for row in html.split("<tr>")[1:]]
+        assert names == [[made[0].name], [r.name for r in made], []]
+        assert "a&lt;b" in html
+    cut = figures.table(pandas.DataFrame(rows), keys=["method"], after=["x"]).data
+    assert len(re.findall("<a ", cut)) == 3
 
 
 def test_a_wide_table_is_cut_and_keeps_its_keys() -> None:
