@@ -315,7 +315,7 @@ def collapse_suite(profile: str, data: str) -> Suite:
             **settings,
         )
 
-    suite: Suite = {f"toy values={n}": toy(partner=n) for n in PARTNERS}
+    suite: Suite = {f"toy values={n}": toy(partner=n) for n in (1, *PARTNERS)}
     for rank in RANKS:
         suite[f"toy values=100 rank={rank}"] = toy(partner=100, rank=rank)
     for n in (3, 100):

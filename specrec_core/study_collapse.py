@@ -43,6 +43,10 @@ def toy(
 
     ``rank`` > 0, not in the paper, makes the third table a random one of that rank with entries of
     variance 1: a partner of many values and low abundance.
+
+    Where the rows of the third table do not span everything, the metrics tell the root mean
+    square of the coordinates of the trained table along that span and along its complement at
+    the end; at the start both are about 1.
     """
     for name, value in (("partner", partner), ("values", values), ("dim", dim), ("every", every)):
         whole(name, value, 1)
@@ -83,6 +87,11 @@ def toy(
         "effective rank at the end": ranks[-1],
         "loss at the end": losses[-1],
     }
+    axes, span = np.linalg.svd(third)[2], int(spectra.numerical_rank(third))
+    if span < dim:
+        squares = (first @ axes.T) ** 2
+        metrics["length along the partner"] = math.sqrt(squares[:, :span].mean())
+        metrics["length along the others"] = math.sqrt(squares[:, span:].mean())
     return Measured(
         metrics,
         {"first table": np.linalg.svd(first, compute_uv=False).tolist()},

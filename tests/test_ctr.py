@@ -189,6 +189,13 @@ def test_few_values_in_the_third_field_collapse_the_first():
         found, _ = studies.measure(study, progress=False)
         ends[third] = [m.metrics["abundance at the end"] for m in found]
         assert found[0].metrics["abundance at the start"] > 6
+        for m in found:
+            along = [m.metrics.get(f"length along the {x}") for x in ("partner", "others")]
+            assert (None in along) == (third == 100)  # which spans everything
+            if third == 3:
+                energy = np.square(m.spectrum["first table"]).sum() / 100
+                assert 3 * along[0] ** 2 + 7 * along[1] ** 2 == pytest.approx(energy)
+                assert along[0] < along[1] < 1  # it is the partner's directions that shrink most
     assert all(a < b for a, b in zip(ends[3], ends[100], strict=True))
 
 

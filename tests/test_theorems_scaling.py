@@ -515,6 +515,10 @@ def test_multi_embedding(theorem_cases: Cases):
             block[s * k : (s + 1) * k, s * k : (s + 1) * k] = w[s]
         apart = np.mean([users[s] @ w[s] @ items[s].T for s in range(sets)], 0)
         assert np.abs(apart - wide[0] @ block @ wide[1].T).max() < 1e-12  # (b)
+        full = rng.standard_normal((sets * k, sets * k))  # and back, for one pair of tables
+        own = np.hsplit(sets * wide[0] @ full, sets), np.hsplit(wide[1], sets)
+        back = np.mean([u @ v.T for u, v in zip(*own, strict=True)], 0)
+        assert np.abs(back - wide[0] @ full @ wide[1].T).max() < 1e-12
         low = [rng.standard_normal((n, 1)) @ rng.standard_normal((1, m)) for _ in range(sets)]
         assert np.linalg.matrix_rank(sum(low)) == min(sets, n, m)  # (c)
         index = np.arange(n)
