@@ -214,6 +214,23 @@ def test_with_a_penalty_complete_collapse_is_best(theorem_cases: Cases):
     check()
 
 
+def test_unit_vectors_that_turn_once_around_a_ring_are_a_local_minimum():
+    """In the plane; with a third coordinate there is a way out."""
+
+    def loss(h):
+        h = h / np.linalg.norm(h, axis=1, keepdims=True)
+        return (2 - 2 * (h * np.roll(h, 1, axis=0)).sum(1)).sum()
+
+    at, rng = np.arange(12) * np.pi / 6, np.random.default_rng(0)
+    turned = np.stack([np.cos(at), np.sin(at)], 1)
+    least = loss(turned)
+    assert least > 1  # complete collapse has 0
+    for _ in range(100):
+        moved = at + 0.1 * rng.standard_normal(12)
+        assert loss(np.stack([np.cos(moved), np.sin(moved)], 1)) > least
+    assert loss(np.column_stack([turned, np.full(12, 0.1)])) < least
+
+
 @pytest.mark.theorem("thm-unit-vectors")
 def test_unit_vectors_are_best_where_neighbours_agree(theorem_cases: Cases):
     falling = (
@@ -751,6 +768,23 @@ def test_curves_of_self_supervised_losses(theorem_cases: Cases):
         below = np.linspace(0, s[0], 500)
         slopes = 1 - eta * 2 / b * (3 * below**2 / b - 1)
         assert (slopes.min() >= -1e-12) == (slope >= -1e-12)
+        # Up to the thresholds no soft rank falls; beyond them one does, for some spectrum.
+        steps = {"determinant": lambda x: x * (1 + 2 * eta / (x**2 + epsilon))}
+        steps["identity"] = lambda x: x * (1 - eta * 2 / b * (x**2 / b - 1))
+        within = {"determinant": eta <= 4 * epsilon, "identity": slope >= 0}
+        for name, step in steps.items():
+            if within[name]:
+                for count in COUNTS:
+                    before, after = (
+                        float(count(torch.from_numpy(np.sort(x)[::-1].copy())))
+                        for x in (s, step(s))
+                    )
+                    assert after >= before * (1 - 1e-9)
+        if eta > 4.4 * epsilon:  # one value a little above where φ falls, many beyond it
+            low, high = np.sqrt(3 * epsilon) * (1 - 1e-3), np.sqrt(3 * epsilon) * (1 + 1e-3)
+            pair = np.array([high] * 100000 + [low])
+            after = np.sort(steps["determinant"](pair))[::-1]
+            assert after.sum() / after[0] < pair.sum() / pair[0]
         theorem_cases.count()
 
     check()

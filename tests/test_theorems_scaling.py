@@ -68,6 +68,19 @@ def test_what_width_can_express(theorem_cases: Cases):
             right[:, :rank] = qt[:rank].T * np.sqrt(s[:rank])
             assert np.abs(left @ right.T - scores).max() < 1e-9 * max(1, s[0])
             assert (norm(left) ** 2 + norm(right) ** 2) / 2 == pytest.approx(s.sum())
+
+        def penalised(u, v, penalty=0.5):
+            return norm(scores - u @ v.T) ** 2 / 2 + penalty * (norm(u) ** 2 + norm(v) ** 2) / 2
+
+        kept = np.maximum(s - 0.5, 0)  # squared error: the least loss is that of these values
+        least = ((s - kept) ** 2).sum() / 2 + 0.5 * kept.sum()
+        for width in (min(n, m), min(n, m) + 4):
+            pad = ((0, 0), (0, width - len(s)))
+            left, right = (np.pad(x * np.sqrt(kept), pad) for x in (p, qt.T))
+            assert penalised(left, right) == pytest.approx(least, rel=1e-9)
+            for size in (0.01, 0.3, 3):
+                near = [x + size * rng.standard_normal(x.shape) for x in (left, right)]
+                assert penalised(*near) >= least * (1 - ROOM)
         theorem_cases.count()
 
     check()

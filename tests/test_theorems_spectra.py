@@ -120,16 +120,17 @@ def test_effective_rank_lies_between_one_and_the_rank(s: np.ndarray, theorem_cas
 @pytest.mark.theorem("thm-erank-invariance")
 @many
 @given(a=tables(), c=st.floats(1e-6, 1e6), more=st.integers(0, 5), seed=seeds)
-def test_effective_rank_ignores_scale_rotation_and_copies(
+def test_soft_ranks_ignore_scale_rotation_and_copies(
     a: np.ndarray, c: float, more: int, seed: int, theorem_cases: Cases
 ) -> None:
     theorem_cases.count()
     rng = np.random.default_rng(seed)
     n, d = a.shape
-    expected = erank(sigma(a))
     left, right = orthonormal(n + more, n, rng), orthonormal(d, d, rng)
     for other in (-c * a, left @ a @ right, rng.permutation(a), np.vstack([a, a, a]), a.T):
-        assert erank(sigma(other)) == pytest.approx(expected, rel=1e-7)
+        for count in (effective_rank, participation_ratio, information_abundance, stable_rank):
+            expected = pytest.approx(float(count(sigma(a))), rel=1e-7)
+            assert float(count(sigma(other))) == expected, count.__name__
 
 
 def test_effective_rank_does_not_ignore_centring_row_norms_or_new_rows() -> None:
@@ -258,9 +259,9 @@ def test_weyl(a: np.ndarray, size: float, rank: int, seed: int, theorem_cases: C
     norm = sigma(noise)[0]
     moved = np.abs(sigma(a + noise) - sigma(a))
     assert moved.max() <= norm * (1 + ROOM) + 1e-13 * sigma(a)[0]
-    left, _, right = np.linalg.svd(a, full_matrices=False)  # the bound is reached along u₁ v₁ᵀ
-    pushed = a + norm * np.outer(left[:, 0], right[0])
-    assert sigma(pushed)[0] == pytest.approx(sigma(a)[0] + norm, rel=1e-12)
+    left, _, right = np.linalg.svd(a, full_matrices=False)  # reached for all k along Σ u_k v_kᵀ
+    pushed, room = sigma(a + norm * left @ right), 1e-12 * (sigma(a)[0] + norm)
+    np.testing.assert_allclose(pushed, sigma(a) + norm, rtol=0, atol=room)
 
 
 @pytest.mark.theorem("thm-weyl")
@@ -288,6 +289,18 @@ def test_random_noise_is_no_larger_than_its_edge(
     noise = std * np.random.default_rng(seed).standard_normal((n, d))
     t = 6.0  # fails with probability exp(-18) at most
     assert sigma(noise)[0] <= std * (math.sqrt(n) + math.sqrt(d) + t)
+
+
+def test_the_edge_of_random_noise_is_where_it_is_said_to_be() -> None:
+    """Wide enough for √d to count: beyond the edge by t in e^(-t²/2) of the draws at most."""
+    n, d, rng = 300, 100, np.random.default_rng(0)
+    drawn = [sigma(rng.standard_normal((n, d))) for _ in range(200)]
+    largest, least = (np.array([s[k] for s in drawn]) for k in (0, -1))
+    high, low = math.sqrt(n) + math.sqrt(d), math.sqrt(n) - math.sqrt(d)
+    for t in (0.5, 1.0, 2.0):
+        assert (largest > high + t).mean() <= math.exp(-(t**2) / 2)
+        assert (least < low - t).mean() <= math.exp(-(t**2) / 2)
+    assert largest.mean() > high - 1 and least.mean() < low + 1  # no edge further in would do
 
 
 def continuity(distance: float, k: int) -> float:
