@@ -179,8 +179,8 @@ CHOSEN_ELSEWHERE: dict[str, dict[str, int]] = {
     "gowalla": {"BPR": 0, "DirectSpec+": 3},
     "yelp2018": {},
 }
-# There DirectSpec+ is at its best after eight epochs and falls behind BPR on test: as it was chosen,
-# one thing changed at a time, outside of its grid.
+# There DirectSpec+ is at its best after eight epochs, and behind BPR on test: as it was chosen, one
+# thing changed at a time, outside of its grid.
 BESIDE: dict[str, dict[str, dict[str, Any]]] = {
     "gowalla": {
         "a smaller rate": {"learning_rate": 3e-4, "epochs": 180, "patience": 10},
