@@ -2,11 +2,15 @@
 
 import numpy as np
 import pytest
+import torch.nn.functional as F
 
-from specrec_core import catalogue, datasets, experiments, records
+from specrec_core import catalogue, datasets, experiments, records, running
 from specrec_core.building import build, interactions
+from specrec_core.evaluation import evaluate
+from specrec_core.models import generator
 from specrec_core.noise import NoisyInteractions
 from specrec_core.records import Experiment
+from specrec_core.sampled_evaluation import SampledEvaluation
 
 CONTRAST = dict(layers=2, contrast_weight=0.05, contrast_temperature=0.5)
 MODELS = {
@@ -55,6 +59,14 @@ def test_the_data_of_an_experiment_are_split_and_planted():
         interactions(experiment(version="another"))
 
 
+@pytest.mark.parametrize("change", [{}, {"test_split": "8:1:1"}, {"noise": 0.1}])
+def test_the_seed_of_the_split_draws_the_split_and_the_noise(change):
+    one, again, other = (interactions(experiment(split_seed=s, **change)) for s in (3, 3, 4))
+    for part in ("train", "validation", *(["noise"] if change.get("noise") else [])):
+        assert (getattr(one, part) != getattr(again, part)).nnz == 0
+        assert (getattr(one, part) != getattr(other, part)).nnz > 0, part
+
+
 def test_validation_is_carved_after_the_test_split():
     even = interactions(experiment(test_split="equal exposure", noise=0.1))
     assert even.version.endswith("seed 0, 0.1 of train noise, added")
@@ -69,3 +81,27 @@ def test_models_are_built_as_their_settings_say():
     model = build(e, interactions(e), (5,), "cpu")
     assert (model.variant, model.perturbation, model.contrast_layer) == ("official", 0.1, 1)
     assert model.seeds == (5,) and model.reduction == "mean"
+
+
+def test_a_record_says_how_its_model_does_in_the_test():
+    """At the epoch that validation chose, among items of neither train nor validation."""
+    e = experiment(loss="alignment", learning_rate=0.05, epochs=8, candidates=20, seeds=(3, 1))
+    found = experiments.run(e, together=2, progress=False)
+    data = interactions(e)
+    model = build(e, data, e.seeds, "cpu")
+    running.train(e, data, model, progress=False)
+    truth, seen = data.csr("test"), data.csr("train+validation")
+    tables = [table.detach() for table in model()]
+    angles = [F.normalize(table, dim=-1) for table in tables]
+    draws = [generator(seed, "candidates test") for seed in e.seeds]
+    among = SampledEvaluation(truth, seen, 20)
+    for name, expected in {
+        "{}": evaluate(lambda ids: tables[0][:, ids] @ tables[1].mT, truth, seen).mean,
+        "{}, by cosine": evaluate(lambda ids: angles[0][:, ids] @ angles[1].mT, truth, seen).mean,
+        "ndcg[uni20]@10": among.evaluate(model.scorer(), draws).mean,
+    }.items():
+        values = found.metrics[name.format("ndcg@10")]
+        assert values == pytest.approx(expected["ndcg@10"].tolist(), rel=1e-6), name
+    series = found.history["validation ndcg@10"]
+    assert found.metrics["validation ndcg@10"] == [max(values) for values in series]
+    assert all(max(values) > values[-1] for values in series)

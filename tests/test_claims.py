@@ -1,13 +1,14 @@
 """Verdicts: never blank, never rounded to agree."""
 
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from scipy import stats
 from test_records import experiment, record
 
-from specrec_core import claims, wording
+from specrec_core import claims, proof_claims, wording
 from specrec_core.claims import Claim, Comparison, Reported
 from specrec_core.proof_claims import measured, named
 from specrec_core.resn_suites import STRONG
@@ -61,6 +62,9 @@ def test_claim():
     against = Claim("s", ("a",), lambda r: (False, "no"))
     assert against.verdict({"a": record(experiment())}).verdict == claims.DEVIATES
     assert claim.verdict({"a": None}).verdict == claims.NOT_RUN
+    assert claim.verdict({"a": record(experiment())}).record == experiment().name
+    several = Claim("s", ("a", "b"), holds).verdict(dict.fromkeys("ab", record(experiment())))
+    assert several.verdict == claims.REPRODUCED and several.record is None  # of which of them?
 
 
 def test_reported_numbers_come_from_one_row(tmp_path, monkeypatch):
@@ -115,3 +119,52 @@ def test_a_degree_of_chapter_10_is_no_dimension():
     assert named("planted expectation, U√S") == "expectation, U√S"
     assert [named(f"ppmi m={m}") for m in (2000, 60000)] == ["2000 playlists", "60,000 playlists"]
     assert measured("norm against theta") == "norm against θ"
+
+
+def fake(metrics=None, **history):
+    return SimpleNamespace(metrics=metrics or {}, history=history)
+
+
+def test_claims_about_theory_look_at_every_seed():
+    between = proof_claims.every_seed("a", "slope", -0.55, -0.45)
+    for other, holds in ((-0.46, True), (-0.44, False), (-0.56, False)):
+        assert between({"a": fake({"slope": [-0.5, other]})})[0] is holds
+    for ratio, holds in ((1.09, True), (0.91, True), (1.11, False), (0.89, False)):
+        two = [fake({"measured over predicted": values}) for values in ([1.0], [1.0, ratio])]
+        assert proof_claims.formula_holds({"angle d=80": two[0], "b": two[1]})[0] is holds
+    merges = proof_claims.merges_as_predicted("a")
+    for at, holds in ((0.52, True), (0.53, False), (0.47, False), (None, False)):
+        found = fake({"US merges at": [0.5, at], "US predicted": [0.5, 0.5]})
+        assert merges({"a": found})[0] is holds
+    for series, holds in (
+        ([0.97, 0.7, 0.705, 0.5], True), ([0.94, 0.7, 0.5], False),
+        ([0.97, 0.7, 0.72, 0.5], False), ([0.97, 0.7, 0.51], False),
+    ):  # fmt: skip
+        found = fake(**{"slope inside": [[1.0, 0.8, 0.5], series]})
+        assert proof_claims.exponent_slides({"a": found})[0] is holds
+    ranks = proof_claims.ranks_as_degree(("a", "b"), 0.9)
+    good = fake({"norm against degree": [0.9, 0.95]})
+    for least, holds in ((0.9, True), (0.89, False)):
+        found = fake({"norm against degree": [0.99, least]})
+        assert ranks({"a": good, "b": found})[0] is holds
+
+
+def test_claims_about_planted_models_compare_the_right_two():
+    for ppmi, counts, holds in (
+        ((0.4, 0.3), (0.6, 0.6), True), ((0.4, 0.4), (0.6, 0.6), False),
+        ((0.4, 0.3), (0.6, 0.3), False),
+    ):  # fmt: skip
+        found = {
+            f"ppmi m={m}": fake({"ppmi: CV of norms": [a], "counts: CV of norms": [b]})
+            for m, a, b in zip((2000, 5000), ppmi, counts, strict=True)
+        }
+        assert proof_claims.flattens(found)[0] is holds
+    rays = {"Spk": [1.0], "CV of norms": [0.9]}
+    for spk, spread, holds in ((1.09, 0.29, True), (1.11, 0.29, False), (0.5, 0.31, False)):
+        blobs = fake({"Spk": [spk], "CV of norms": [spread]})
+        both = {"planted theta constant": blobs, "planted d=80": fake(rays)}
+        assert proof_claims.blind_to_blobs(both)[0] is holds
+    for cosine, accuracy, holds in ((0.956, 0.995, True), (0.954, 0.995, False), (1, 0.98, False)):
+        paired = fake({"cosine to ray": [cosine], "accuracy": [1.0, accuracy]})
+        both = {"planted paired": paired, "planted d=80": fake({"cosine to ray": [0.96]})}
+        assert proof_claims.no_assortativity_needed(both)[0] is holds

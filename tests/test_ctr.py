@@ -156,6 +156,17 @@ def test_models_learn_planted_interactions(kind, log):
     assert same.auc == fitted.auc  # dropout has its own stream
 
 
+def test_the_loss_of_an_epoch_is_the_mean_over_rows(log):
+    """Of batches of 64 and 36 rows, by a model that a rate of 0 leaves as it is."""
+    model, rows = ctr.FM(log.cardinalities.tolist(), 4), np.arange(100)
+    fitted = ctr.fit(
+        model, log, rows, np.arange(100, 300), epochs=1, batch_size=64, learning_rate=0.0
+    )
+    logits, labels = torch.tensor(ctr.predict(model, log, rows)), torch.tensor(log.labels[rows])
+    expected = torch.nn.functional.binary_cross_entropy_with_logits(logits, labels.double())
+    assert fitted.loss == [pytest.approx(expected.item(), rel=1e-5)]
+
+
 def test_rows_are_split_once_and_in_shares(log):
     parts = fields.split(log, 3)
     assert [len(p) for p in parts] == [1200, 150, 150]

@@ -171,3 +171,53 @@ def test_one_direction_stands_out_at_every_setting(ratio, rank, holds):
     records |= {label: one(3.1, 35) for label in others[1:]} | {others[0]: one(ratio, rank)}
     test = part2_filters.one_stands_out("squared error, c = 1", "BPR")
     assert test(records)[0] is holds
+
+
+@pytest.mark.parametrize("lowest, holds", [(61, True), (60, False)])
+def test_full_throughout_is_asked_of_both_tables(lowest, holds):
+    history = {"effective rank of users": [[64, 63], [64, 62]],
+               "effective rank of items": [[64, 63], [lowest, 64]]}  # fmt: skip
+    found = dataclasses.replace(record(experiment(dim=64)), history=history)
+    assert result_claims.stays_full({"a": found})[0] is holds
+
+
+@pytest.mark.parametrize("epochs, holds", [([2, 3], True), ([2, 4], False)])
+def test_fewer_epochs_in_the_slowest_seed_than_in_the_quickest_of_the_other(epochs, holds):
+    def reached(*at: int) -> Record:
+        runs = [[0.1] * epoch + [0.96] * (5 - epoch) + [1.0] for epoch in at]
+        history = {"epoch": [list(range(6))] * len(at), "validation ndcg@10": runs}
+        return dataclasses.replace(record(experiment()), history=history)
+
+    test = result_claims.needs_fewer_epochs("a", "b")
+    assert test({"a": reached(*epochs), "b": reached(4, 5)})[0] is holds
+
+
+@pytest.mark.parametrize("second, holds", [([2.0, 3.0], True), ([2.0, 4.1], False)])
+def test_an_order_has_no_seed_out_of_place(second, holds):
+    ranks = {"a": [1.0, 1.9], "b": second, "c": [4.0, 5.0]}
+    records = {k: made("effective rank of users", *v) for k, v in ranks.items()}
+    assert result_claims.ordered("a", "b", "c", "users")(records)[0] is holds
+    assert not result_claims.ordered("b", "a", "c", "users")(records)[0]
+
+
+@pytest.mark.parametrize("last, holds", [(0.22, True), (0.28, False)])
+def test_better_is_by_more_than_both_intervals(last, holds):
+    records = {"a": made("ndcg@10", 0.2, 0.21, last), "b": made("ndcg@10", 0.16, 0.161, 0.162)}
+    test = result_claims.better("a", "b")
+    assert test(records)[0] is holds and not test({"a": records["b"], "b": records["a"]})[0]
+
+
+@pytest.mark.parametrize(
+    "penalised, plain, holds",
+    [(6.0, 1.0, True), (4.0, 1.0, False), (1.9, 0.1, False)],
+)
+def test_users_go_on_falling_with_a_penalty(penalised, plain, holds):
+    def falling(lost: float) -> Record:
+        history = {"effective rank of users": [[64.0, 40.0, 20.0, 20.0 - lost]]}
+        return dataclasses.replace(record(experiment()), history=history)
+
+    records = {part2_filters.PENALTY: falling(penalised), part2_filters.PLAIN: falling(plain)}
+    assert part2_filters.keeps_falling(records)[0] is holds
+    end = part2_filters.ends("users", 0.0, 20.0 - plain + 0.5)
+    assert end({"a": records[part2_filters.PLAIN]})[0]
+    assert not part2_filters.ends("users", 0.0, 20.0 - plain)({"a": falling(plain)})[0]

@@ -67,6 +67,13 @@ OPTIONS = {
 }
 
 
+def test_the_time_of_an_epoch_is_shared_by_interactions(clean):
+    noisy = noise.plant(clean, 0.5, seed=3)
+    history = fit(make("mf", clean, (1, 4), "cpu"), [clean, noisy], epochs=2, progress=False)
+    share = noisy.train.nnz / clean.train.nnz
+    assert history.seconds[1] / history.seconds[0] == pytest.approx(share, rel=1e-6)
+
+
 @pytest.mark.parametrize("option", OPTIONS)
 def test_shares_of_noise_with_every_option(option, clean, device):
     as_alone(lambda seeds: make("mf", clean, seeds, device), planted(clean), device,

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from specrec_core import losses
+from specrec_core.objectives import OBJECTIVES, of_scores
 
 
 def numbers(*shape, seed=0, device="cpu"):
@@ -170,6 +171,18 @@ def test_gradients():
     assert torch.autograd.gradcheck(losses.invariance, (users, items))
     assert torch.autograd.gradcheck(losses.alignment, (users, items))
     assert torch.autograd.gradcheck(losses.l2, (users, items))
+
+
+@pytest.mark.parametrize("negatives", [1, 3])
+def test_bpr_of_rows_is_bpr_of_their_products(negatives, device):
+    """The gradient that it writes out is the one that autograd finds for the scores."""
+    rows = [numbers(2, 5, 3, seed=s, device=device).requires_grad_() for s in (0, 1)]
+    rows.append(numbers(2, 5, negatives, 3, seed=2, device=device).requires_grad_())
+    weights = torch.tensor([1.0, 3.0], dtype=torch.float64, device=device)
+    values = [objective(*rows) for objective in (OBJECTIVES["bpr"][0], of_scores(losses.bpr))]
+    torch.testing.assert_close(*values)
+    got, expected = (torch.autograd.grad((weights * value).sum(), rows) for value in values)
+    torch.testing.assert_close(got, expected)
 
 
 def test_bpr_cannot_move_the_item_mean():

@@ -104,11 +104,15 @@ def test_bad_arguments_are_named():
 
 
 def test_xavier_is_uniform_within_its_bound():
-    """Each table has its own bound; LightGCN's nodes are one table."""
+    """Each table has its own bound; LightGCN's nodes are one table, unless it says `sides`."""
     train = made(400, 300)
     mf = MF(400, 300, 16, seeds=(0, 1), init="xavier")
     gcn = LightGCN(train, 16, seeds=(0,), init="xavier")
-    for table, fan in ((mf.users, 416), (mf.items, 316), (gcn.users, 716), (gcn.items, 716)):
+    sides = LightGCN(train, 16, seeds=(0,), init="xavier_sides")
+    for table, fan in (
+        (mf.users, 416), (mf.items, 316), (gcn.users, 716), (gcn.items, 716), (sides.users, 416),
+        (sides.items, 316),
+    ):  # fmt: skip
         bound = (6 / fan) ** 0.5
         assert 0.99 * bound < table.abs().max() <= bound
         assert table.mean().abs() < 0.05 * bound

@@ -194,6 +194,18 @@ def test_initial_values_are_those_of_the_authors_code():
         assert model.get_parameter(f"bias {layer}").abs().max() <= bound
 
 
+@pytest.mark.parametrize("init, fans", [("xavier", (716, 716)), ("xavier_sides", (416, 316))])
+def test_every_set_begins_as_the_table_of_its_encoder(init, fans):
+    """And its projection uniform in ±1/√(numbers that enter), its bias too."""
+    graph = CSR.from_scipy(sp.random(400, 300, 0.02, "csr", random_state=0))
+    model = MultiLightGCN(graph, 16, sets=3, width=32, layers=1, init=init)
+    for table, fan in zip((model.users, model.items), fans, strict=True):
+        for one in table.chunk(3, dim=-1):
+            assert 0.99 * (6 / fan) ** 0.5 < one.abs().max() <= (6 / fan) ** 0.5
+    for name, bound in (("weight", 16**-0.5), ("bias", 16**-0.5), ("weight out", 32**-0.5)):
+        assert 0.9 * bound < model.get_parameter(name).abs().max() <= bound, name
+
+
 def test_the_mean_over_rows_is_the_loss_of_torch():
     positive, negative = torch.randn(2, 7).double(), torch.randn(2, 7, 3).double()
     logits = torch.cat([positive.unsqueeze(-1), negative], -1)

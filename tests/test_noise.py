@@ -105,6 +105,14 @@ def test_the_largest_terms_are_dropped_as_the_share_rises():
             assert got[r].item() == pytest.approx(np.sort(terms)[:kept].mean(), rel=1e-12)
 
 
+def test_rounding_drops_no_further_term():
+    """(1 − 0.8)·10 comes out a little below 2: two of ten terms are left all the same."""
+    drop, margins = losses.SampleDrop(0.8, ramp=1), torch.arange(10.0, dtype=torch.float64)
+    batch = -margins, torch.zeros(10, 1, dtype=torch.float64)
+    drop(*batch)  # the first step drops none
+    torch.testing.assert_close(drop(*batch), torch.nn.functional.softplus(margins[:2]).mean())
+
+
 def test_nothing_dropped_is_bpr(data, device):
     def run(**settings):
         model = MF(120, 90, 6, seeds=(0, 2), dtype=torch.float64).to(device)

@@ -2,6 +2,7 @@
 
 import warnings
 from itertools import combinations
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -87,6 +88,7 @@ def test_the_package_finds_the_same_exponent():
                 parameter_ranges={"alpha": [1.0, 20.0]},
             )  # fmt: skip
             assert theirs.power_law.alpha == pytest.approx(fit.exponent, abs=2e-3)
+            assert theirs.power_law.sigma == pytest.approx(fit.standard_error, rel=2e-3)
 
 
 def test_the_package_finds_the_same_tail_by_itself():
@@ -538,3 +540,40 @@ def test_claims_of_trained_models_can_fail():
 def test_matrices_are_the_training_part(planted):
     y = study_popularity.matrix(planted)
     assert sp.issparse(y) and y.dtype == np.float64 and y.nnz == planted.train.nnz
+
+
+def test_claims_about_data_and_order_can_fail():
+    steep = popularity_claims.steep_enough
+    for exponent, holds in ((1.73, True), (1.72, False)):
+        records = {"a": Fake({"rank exponent": [2.0]}), "b": Fake({"rank exponent": [exponent]})}
+        assert steep(records)[0] is holds
+    for inside, holds in ((0.0, True), (-0.1, False)):
+        record = Fake({"under the root": [inside]})
+        assert popularity_claims.speaks({"raw x": record})[0] is holds
+    for constant, holds in ((0.6, True), (0.9, False)):
+        record = Fake({"cos(q1, r)": [0.8], "cos(e, r)": [constant]})
+        assert popularity_claims.closer_than_constant({"raw x": record})[0] is holds
+    for least, holds in ((0.95, True), (0.94, False)):
+        record = Fake({"in order": [1.0, least]})
+        assert popularity_claims.in_order({"a b": record})[0] is holds
+    less = popularity_claims.spread_less("few", "many")
+    for spread, holds in ((4.9, True), (5.1, False)):
+        few, many = Fake({"spread": [4.0, spread]}), Fake({"spread": [10.0, 10.0]})
+        assert less({"few": few, "many": many})[0] is holds
+
+
+def test_claims_over_widths_go_by_width_and_not_by_label():
+    def wide(dim, value):
+        return SimpleNamespace(
+            training=SimpleNamespace(dim=dim),
+            metrics={"m": [value]},
+            spectrum={"scores": [[value, 1.0], [value, 1.0]]},
+        )
+
+    for falls in (
+        popularity_claims.falls_with_width("m"),
+        popularity_claims.leads_less_when_wider,
+    ):
+        for at_32, holds in ((2.0, True), (4.0, False)):
+            records = {"a": wide(64, 1.0), "b": wide(8, 3.0), "c": wide(32, at_32)}
+            assert falls(records)[0] is holds

@@ -12,6 +12,7 @@ from specrec_core.popularity import (
     leading_direction,
     memorisation,
     novelty,
+    popularity_metrics,
     share_of_most_popular,
 )
 
@@ -173,3 +174,22 @@ def test_diversity_is_the_mean_distance_of_pairs(device):
     alone = torch.tensor([[0.0, 0.0], [1.0, 0.0], [2.0, 0.0], [0.0, 0.0]])  # two are like no other
     assert intra_list_diversity(torch.tensor([[0, 1, 2]]), alone).item() == pytest.approx(2 / 3)
     assert intra_list_diversity(torch.tensor([[0, 3]]), alone).item() == 1
+
+
+def test_a_model_is_measured_before_and_after_its_activation(device):
+    """And what one power step from all ones sees of σ₁ is a share of it."""
+    users, items = tables(device=device)
+    lists = torch.tensor([[[0, 3], [5, -1]], [[1, 0], [2, 4]]], device=device)
+    found = popularity_metrics(users, items, lists, counts().numpy(), 30, "sigmoid")
+    for activation, what in (("none", "scores"), ("sigmoid", "sigmoid")):
+        for r, z in enumerate(dense(users, items, activation)):
+            _, s, qt = np.linalg.svd(z)
+            assert found[f"sigma1 of {what}"][r].item() == pytest.approx(s[0])
+            cosine = abs(qt[0] @ counts().numpy()) / np.linalg.norm(counts().numpy())
+            assert found[f"cos(q1, r) of {what}"][r].item() == pytest.approx(cosine, abs=1e-5)
+            if what == "scores":
+                right = z.sum(0) / np.linalg.norm(z.sum(0))
+                share = found["one power step over sigma1 of scores"][r].item()
+                assert share == pytest.approx(np.linalg.norm(z @ right) / s[0]) and share < 1
+    torch.testing.assert_close(found["novelty@2"], novelty(lists, counts(), 30))
+    torch.testing.assert_close(found["largest share of one item@1"], largest_top_share(lists))

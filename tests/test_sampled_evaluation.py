@@ -141,3 +141,12 @@ def test_bad_arguments_are_named():
     network = NeuMF(*truth.shape, 4, seeds=(0, 1)).scorer()
     with pytest.raises(ValueError, match="streams: 1"):
         among(network, drawn)(torch.arange(3))
+
+
+def test_no_truth_item_is_drawn_for_another(device):
+    """Who has met all items but two, one of them in the truth, always has the other drawn."""
+    met, wanted = np.ones((50, 8), dtype=np.float32), np.zeros((50, 8), dtype=np.float32)
+    met[:, :2], wanted[:, 0] = 0, 1
+    truth, seen = (CSR.from_scipy(sp.csr_matrix(m), device) for m in (wanted, met))
+    (drawn,) = SampledEvaluation(truth, seen, 1).draw([generator(0, "draws", device)])
+    assert drawn.indices.tolist() == [0, 1] * 50

@@ -399,3 +399,18 @@ def test_claims_about_the_toy_can_fail():
     assert not gain_claims.grows_along(("b", "a"), "m")(records)[0]
     assert gain_claims.as_low("a", "b", "m", 0.8)(records)[0]
     assert not gain_claims.as_low("a", "b", "m", 0.7)(records)[0]
+
+
+def test_claims_about_dropping_go_seed_by_seed():
+    for noise, holds in ((0.4, True), (0.39, False)):
+        record = SimpleNamespace(
+            metrics={"noise dropped": [0.5, noise], "clean dropped": [0.1, 0.2]}
+        )
+        assert scaling_claims.drops_noise({"svd": record})[0] is holds
+    plain, dropped = (
+        SimpleNamespace(history={"width": [[2, 4]] * 2, "all ndcg@20": curves})
+        for curves in ([[0.1, 0.3], [0.1, 0.2]], [[0.4, 0.1], [0.1, 0.3]])
+    )
+    assert scaling_claims.dropping_helps({"a": plain, "b": dropped})[0]
+    half = SimpleNamespace(history=plain.history | {"all ndcg@20": [[0.4, 0.1], [0.2, 0.2]]})
+    assert not scaling_claims.dropping_helps({"a": plain, "b": half})[0]

@@ -239,6 +239,9 @@ def test_rank_is_not_fooled_by_rounding(device: str) -> None:
         assert int(spectra.numerical_rank(table)) == 3
     assert int(spectra.numerical_rank(low_rank.half())) == 2  # 1e-3 < 2^-11 ‖A‖_F
     assert spectra.numerical_rank(gaussian(2, 30, 4)).tolist() == [4, 4]
+    half = torch.finfo(torch.float32).eps / 2  # of ‖A‖_F: what rounding can make
+    for share, rank in ((1.1, 2), (0.9, 1)):
+        assert int(spectra.numerical_rank(torch.diag(torch.tensor([1.0, share * half])))) == rank
 
 
 @pytest.mark.parametrize("n, d", [(400, 40), (40, 400), (300, 300), (5000, 8)])

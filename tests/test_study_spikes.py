@@ -221,3 +221,34 @@ def test_a_table_of_one_ray_has_one_peak_and_all_its_rows_in_it():
     assert found["ratio inside spikes@2"] == pytest.approx(
         np.percentile(np.arange(1, 41), 95) / np.percentile(np.arange(1, 41), 5)
     )
+
+
+def test_claims_compare_the_kinds_of_data_and_of_matrix_that_they_name():
+    longer = {spike_claims.label(*each): 0.2 for each in spike_claims.FILMS}
+    longer |= {spike_claims.label(*each): 0.3 for each in spike_claims.SONGS}
+    for spread, holds in ((0.25, True), (0.15, False)):
+        found = {**longer, spike_claims.label(*spike_claims.ARTISTS[0]): spread}
+        records = {k: record(**{"spread inside spikes@64": [v]}) for k, v in found.items()}
+        assert spike_claims.longer_in_music(records)[0] is holds
+    for popularity, holds in ((0.7, True), (0.9, False)):
+        ranks = {"norm and strength@64": [0.8], "norm and popularity@64": [popularity]}
+        assert spike_claims.norm_is_strength({"a": record(**ranks)})[0] is holds
+    plain = {name: peaks(*[100] * len(spike_claims.CUTS)) for name in spike_claims.EVERY}
+    for count, more, agrees in ((101, True, True), (106, True, False), (99, False, True)):
+        other = peaks(*[count] * len(spike_claims.CUTS))
+        half = {name + spike_claims.UPPER: other for name in spike_claims.EVERY}
+        exact = {name + spike_claims.ARPACK: other for name in spike_claims.EVERY}
+        assert spike_claims.upper_is_higher(plain | half)[0] is more
+        assert spike_claims.arpack_agrees(plain | exact)[0] is agrees
+
+
+def test_spikes_are_below_half_of_the_smaller_cloud():
+    """From f = 64 on of half the rows, as the cloud at f = 32 has no two near each other."""
+    clouds = {"gaussian spk@16": [40.0], "shaped gaussian spk@16": [10.0],
+              "gaussian spk@32": [50.0], "shaped gaussian spk@32": [49.9]}  # fmt: skip
+    for found, holds in (
+        ((4.9, 20, 24, 24), True), ((5.1, 20, 24, 24), False),
+        ((4.9, 26, 24, 24), False), ((4.9, 20, 24, 26), False),
+    ):  # fmt: skip
+        spk = {f"spk@{f}": [x] for f, x in zip((16, 32, 64, 128), found, strict=True)}
+        assert spike_claims.below_chance({"a": record(**clouds, **spk)})[0] is holds

@@ -17,6 +17,7 @@ from specrec_core import (
     study_uses,
     use_claims,
 )
+from specrec_core.evaluation import evaluate
 from specrec_core.factorisation import truncated_svd
 from specrec_core.interactions import CSR
 from specrec_core.item_metrics import head_and_tail, restricted, spike_metrics
@@ -178,6 +179,21 @@ def test_lists_of_a_table_without_choice():
     assert every["listed by dot"] == 1
 
 
+def test_only_queries_in_a_spike_are_asked_for_their_spike():
+    found = study_uses.lists(
+        dataset="synthetic", seed=0, progress=False, f=16, k=5, queries=10**6, groups=2
+    ).metrics
+    table = truncated_svd(study_uses.graph_of("synthetic").matrix, 16, seed=0).embedding()
+    table = torch.from_numpy(table)
+    labels, group = spikes.members(table, spikes.peaks(table)), spikes.norm_groups(table, 2)
+    assert (labels < 0).any()
+    for g in range(2):
+        rows = ((group == g) & (labels >= 0)).nonzero().squeeze(1)
+        same = labels[study_uses.nearest(table, rows, 5, 0.0)] == labels[rows].unsqueeze(1)
+        share = found[f"same spike in cosine lists, group {g}"]
+        assert share == pytest.approx(same.double().mean().item())
+
+
 def test_the_elbow_is_before_the_steepest_rise():
     assert study_uses.elbow((8, 16, 32, 64), (0.01, 0.02, 0.4, 0.5)) == 16
     assert study_uses.elbow((2, 3, 64), (0.01, 0.02, 0.04)) == 2  # steep for the short way
@@ -264,6 +280,17 @@ def test_ranking_keeps_the_best_choice_on_validation():
     assert found.metrics["γ chosen, power"] == max(best, key=best.get)
     assert found.metrics["γ chosen, validation ndcg@20"] == max(best.values())
     assert found.metrics["popularity, share[0]@10"] < 0.5
+
+
+def test_what_is_tested_is_recommended_among_items_of_neither_train_nor_validation():
+    data = datasets.load("synthetic")
+    score = study_ranking._by_popularity(data)
+    found = study_ranking._tested(data, "popularity", score)
+    truth, seen = data.csr("test"), data.csr("train+validation")
+    expected = evaluate(score, truth, seen, k=(10, 20)).mean
+    expected |= head_and_tail(score, truth, seen, data.item_popularity, k=(10, 20))
+    for name in ("ndcg@10", "recall@20", "coverage@20", "recall[tail]@10", "ndcg[head]@20"):
+        assert found[f"popularity, {name}"] == expected[name].item(), name
 
 
 def test_rows_that_are_zero_but_for_rounding_score_nothing():
@@ -383,3 +410,37 @@ def test_claims_fall_as_the_records_say():
             "tuning bpr a y": fake({"validation ndcg@20": [0.2]})}  # fmt: skip
     assert use_claims.best_of_grids({("bpr", "a"): "tuning bpr a y"})(grid)[0]
     assert not use_claims.best_of_grids({("bpr", "a"): "tuning bpr a x"})(grid)[0]
+
+
+def test_claims_about_norms_and_lists_can_fail():
+    known = {f"{which} against strength, f={f}": [value] for f in use_claims.DIMENSIONS
+             for which, value in (("row sums", 0.9), ("norm", 0.8))}  # fmt: skip
+    assert use_claims.sums_beat_norms({"degree a": fake(known)})[0]
+    equal = fake(known | {"norm against strength, f=8": [0.9]})
+    holds, said = use_claims.sums_beat_norms({"degree a": fake(known), "degree b": equal})
+    assert not holds and said == "9 of 10; not in b, f = 8"
+    lists = {f"popularity of {name} lists, group {g}": [value] for g in range(use_claims.GROUPS)
+             for name, value in (("dot", 0.7), ("cosine", 0.6))}  # fmt: skip
+    assert use_claims.dot_is_more_popular({"lists a": fake(lists)})[0]
+    one = fake(lists | {"popularity of dot lists, group 3": [0.5]})
+    assert not use_claims.dot_is_more_popular({"lists a": fake(lists), "lists b": one})[0]
+    better = {name: [value] for power in use_claims.POWERS for name, value in (
+        (f"{power} snapped, ndcg[tail]@20", 0.11), (f"{power}, ndcg[tail]@20", 0.1))}  # fmt: skip
+    assert use_claims.snapping_helps_the_tail({"ranking a": fake(better)})[0]
+    worse = fake(better | {"γ=0.25 snapped, ndcg[tail]@20": [0.09]})
+    assert not use_claims.snapping_helps_the_tail({"r a": fake(better), "r b": worse})[0]
+
+
+def test_claims_about_stability_are_of_the_groups_of_norms():
+    names = "{} {} k={} group={} share=100"
+    found = {
+        names.format(similarity, candidates, k, g): [0.5 + 0.1 * g]
+        for similarity in ("cosine", "dot") for candidates in ("group", "all")
+        for k in (10, 100, 500) for g in range(use_claims.GROUPS)
+    }  # fmt: skip
+    stable, less = use_claims.high_norms_are_stable, use_claims.low_norms_are_less_stable
+    assert stable({"a": fake(found)})[0] and less({"a": fake(found)})[0]
+    high = names.format("dot", "group", 500, use_claims.GROUPS - 1)
+    assert not stable({"a": fake(found | {high: [0.79]})})[0]
+    low = names.format("cosine", "all", 10, 0)
+    assert not less({"a": fake(found | {low: [0.91]})})[0]

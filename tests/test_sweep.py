@@ -288,6 +288,18 @@ def test_estimates_come_from_past_records(results):
     assert estimate.seconds(long) == estimates.Estimate([*past, wide], "cpu").seconds(long)
 
 
+def test_an_estimate_is_of_all_seeds_and_of_the_epochs_that_early_stopping_leaves():
+    e = small(epochs=8)
+    past = records.Record(
+        experiment=e, metrics={}, selected_epoch=[1, 1], epochs_run=[4, 4], history={},
+        spectrum={}, seconds=[2.0, 2.0], device="cpu", profile="paper", versions={},
+        data={"train": 100},
+    )  # fmt: skip
+    estimate = estimates.Estimate([past], "cpu")
+    assert estimate.seconds(e) == pytest.approx(2 * 4 * 0.5)
+    assert estimate.seconds(small(epochs=16, seeds=(0, 1, 2))) == pytest.approx(3 * 8 * 0.5)
+
+
 def test_the_catalogue_is_consistent():
     assert catalogue.SYNTHETIC == synthetic.dcbm().version
     for name, chapter in catalogue.chapters().items():
