@@ -285,7 +285,7 @@ def fit(
         if not math.isfinite(losses[-1]):
             raise FloatingPointError(f"the loss of epoch {len(losses)} is {losses[-1]}")
         curve.append(auc(log.labels[validation], predict(model, log, validation)))
-        if curve[-1] == max(curve):
+        if np.argmax(curve) == len(curve) - 1:  # of equally good epochs the first
             best = {name: value.clone() for name, value in model.state_dict().items()}
         if len(curve) - 1 - int(np.argmax(curve)) >= patience:
             break

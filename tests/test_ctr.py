@@ -167,6 +167,17 @@ def test_the_loss_of_an_epoch_is_the_mean_over_rows(log):
     assert fitted.loss == [pytest.approx(expected.item(), rel=1e-5)]
 
 
+def test_of_equally_good_epochs_the_first_is_kept(log, monkeypatch):
+    monkeypatch.setattr(ctr, "auc", lambda labels, scores: 0.5)
+    rows, other = np.arange(100), np.arange(100, 200)
+    after = {}
+    for epochs in (1, 3):
+        model = ctr.FM(log.cardinalities.tolist(), 4)
+        assert ctr.fit(model, log, rows, other, epochs=epochs).best_epoch == 1
+        after[epochs] = ctr.predict(model, log, other)
+    np.testing.assert_array_equal(after[1], after[3])
+
+
 def test_rows_are_split_once_and_in_shares(log):
     parts = fields.split(log, 3)
     assert [len(p) for p in parts] == [1200, 150, 150]
