@@ -222,6 +222,11 @@ def beside_label(name: str, dataset: str) -> str:
     return chosen_label(f"tuning DirectSpec+, {name}", dataset=dataset)
 
 
+def alike_label(dataset: str) -> str:
+    """The label of the study of whether test pairs are like those held out of train."""
+    return f"held out against test, {dataset}"
+
+
 def sensitivity_label(name: str, value: float) -> str:
     """The label of DirectSpec+ with one setting changed, or left as it was chosen."""
     if value == SENSITIVITY[name][0]:
@@ -256,6 +261,11 @@ def results_suite(profile: str, data: str) -> Suite:
         )
         suite |= _tuned(dataset, version)
     shown: Suite = {label: scaled(e, profile, data) for label, e in suite.items()}
+    for dataset, version in {"citeulike": BPR.version, **ELSEWHERE}.items():
+        if data == "real":
+            shown[alike_label(dataset)] = Study.of(
+                "study_splits.exchangeable", dataset=dataset, version=version, seeds=SEEDS[:3]
+            )
     for method in METHODS:
         for encoder in ENCODERS:
             shown[f"speed of {encoder} {method}"] = _speed(

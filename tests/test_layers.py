@@ -26,7 +26,7 @@ FLOORS = [  # from the top to the bottom; nothing imports from its own line or a
     ["claims", "baselines"],
     ["study_ranking", "study_collapse", "study_scaling"],
     ["study_uses"],
-    ["study_planted", "study_popularity", "study_spikes"],
+    ["study_planted", "study_popularity", "study_spikes", "study_splits"],
     ["ctr"],
     ["fields"],
     ["running"],
