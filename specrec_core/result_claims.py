@@ -84,6 +84,14 @@ def better(method: str, baseline: str, metric: str = METRIC) -> Test:
     return test
 
 
+def alike(records: Mapping[str, Record]) -> tuple[bool, str]:
+    """Held-out pairs are nearer than test pairs one half of the time, by the interval."""
+    (record,) = records.values()
+    shares = record.metrics["held out is nearer"]
+    mean, half = mean_interval(shares)
+    return abs(mean - 0.5) <= half, f"{show(shares, 3)}; {record.data['users']} users"
+
+
 def chosen_on_validation(title: str, labels: Sequence[str], chosen: int) -> Claim:
     """The setting with five seeds is the one with the best validation score of its grid."""
 

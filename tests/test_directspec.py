@@ -103,6 +103,12 @@ def test_a_gain_is_that_of_one_method(best, holds):
     assert found[0] is holds and found[1].startswith(f"{best / 0.1 - 1:+.1%}")
 
 
+@pytest.mark.parametrize("shares, holds", [((0.49, 0.5, 0.52), True), ((0.55, 0.55, 0.56), False)])
+def test_alike_is_one_half_within_the_interval(shares, holds):
+    found = dataclasses.replace(made("held out is nearer", *shares), data={"users": 7})
+    assert result_claims.alike({"x": found})[0] is holds
+
+
 def test_every_choice_names_what_would_be_better():
     claim = result_claims.every_choice_on_validation("here", {"x": ("x", "y"), "z": ("z",)})
     scores = {"x": 0.2, "y": 0.1, "z": 0.3}
