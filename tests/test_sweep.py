@@ -82,7 +82,7 @@ def test_a_spent_budget_stops_the_sweep(results, capsys):
     plan = {"c/long": small(epochs=100_000, patience=100_000)}
     started = time.monotonic()
     assert sweep.sweep(plan, budget=3.0) == 1
-    assert time.monotonic() - started < 15
+    assert time.monotonic() - started < 120  # one that goes on takes far longer
     assert "budget spent" in capsys.readouterr().out
     assert not list(results.glob("*"))
 
