@@ -146,6 +146,32 @@ def test_every_formula_is_understood(page: str, tmp_path: Path) -> None:
     assert not errors + unknown
 
 
+@pytest.mark.skipif(BROWSER is None, reason="no chromium here to typeset the formulas")
+def test_no_formula_begins_out_of_reach_on_a_phone(tmp_path: Path) -> None:
+    """What is too wide scrolls from its beginning; left of its box it could not be scrolled to."""
+    watch = """<script>setInterval(() => {
+      const boxes = [...document.querySelectorAll("article div.math")];
+      const drawn = boxes.map(box => box.querySelector("mjx-container"));
+      const left = element => element.getBoundingClientRect().left;
+      if (drawn.every(Boolean)) {
+        document.body.dataset.formulas = boxes.length;
+        document.body.dataset.cut = boxes.filter((box, k) => left(drawn[k]) < left(box) - 1).length;
+      }
+    }, 500)</script></head>"""
+    page = HTML / "book" / "04_directspec.html"
+    watched = page.with_name("_watched.html")
+    watched.write_text(page.read_text("utf-8").replace("</head>", watch, 1), "utf-8")
+    try:
+        dom = drawn(
+            watched, tmp_path, "--disable-gpu", "--window-size=500,900",
+            ready=lambda dom: dom.body.get("data-cut"),
+        )  # fmt: skip
+    finally:
+        watched.unlink()
+    assert int(dom.body["data-formulas"]) > 10
+    assert dom.body["data-cut"] == "0"
+
+
 @pytest.mark.skipif(BROWSER is None, reason="no chromium here to draw the views")
 @each_own_page
 def test_every_view_is_drawn(page: str, tmp_path: Path) -> None:
