@@ -146,14 +146,18 @@ def ratings_less_test(paths: Sequence[Path]) -> Source:
 
 
 def json_rows(path: Path, user: str, item: str) -> Table:
-    """One JSON object per line, gzipped or not; ``user`` and ``item`` are its keys."""
-    users, items = [], []
+    """One JSON object per line, gzipped or not; ``user`` and ``item`` are its keys.
+
+    An id that is null is empty, as one that the source leaves out.
+    """
+    users: list[str] = []
+    items: list[str] = []
     with _opened(path) as file:
         for number, line in enumerate(file, start=1):
             try:
                 row = json.loads(line)
-                users.append(str(row[user]))
-                items.append(str(row[item]))
+                for ids, key in ((users, user), (items, item)):
+                    ids.append("" if row[key] is None else str(row[key]))
             except (json.JSONDecodeError, KeyError, TypeError) as error:
                 expected = f"a JSON object with {user} and {item}"
                 _reject(path.name, number, expected, repr(error), error)

@@ -242,6 +242,20 @@ def test_propensities_follow_their_law():
     assert (theta_law(40_000, "constant", one, 0) == 1).all()
 
 
+def test_laws_have_the_parameters_that_are_documented_unless_given():
+    labels = np.arange(500) % 3
+    for law, parameters in (
+        ("pareto", {"alpha": 2.5}),
+        ("uniform", {"low": 0.2, "high": 1.8}),
+        ("lognormal", {"sigma": 0.8}),
+    ):
+        plain = theta_law(500, law, labels, 1)
+        np.testing.assert_array_equal(plain, theta_law(500, law, labels, 1, **parameters))
+        for name, value in parameters.items():
+            other = {**parameters, name: 1.1 * value}
+            assert (plain != theta_law(500, law, labels, 1, **other)).any(), name
+
+
 @pytest.mark.parametrize(
     ("law", "parameters", "message"),
     [
@@ -271,6 +285,18 @@ def test_planted_models_have_the_degree_asked_for(law, kind):
     # labels and propensities go with the seed alone, so that kinds and degrees can be compared
     plain = planted(600, 4, law=law, degree=5.0, seed=3)
     assert (model.labels == plain.labels).all() and (model.theta == plain.theta).all()
+
+
+def test_planted_labels_and_propensities_are_drawn_from_the_seed():
+    models = [
+        planted(900, 4, law="lognormal", degree=25.0, seed=seed, sigma=0.3) for seed in (3, 4)
+    ]
+    # labels of two seeds agree by chance alone, in a quarter of all nodes
+    assert (models[0].labels == models[1].labels).mean() == pytest.approx(0.25, abs=0.06)
+    for model, seed in zip(models, (3, 4), strict=True):
+        expected = theta_law(900, "lognormal", model.labels, seed, sigma=0.3)
+        np.testing.assert_array_equal(model.theta, expected)
+        assert np.log(model.theta).std() == pytest.approx(0.3, abs=0.03)
 
 
 def test_planted_models_that_cannot_be_are_refused():

@@ -345,12 +345,13 @@ def test_yahoo_r3_keeps_ratings_of_four_and_five(tmp_path):
 
 
 def test_modcloth(tmp_path):
-    rows = [{"user_id": u, "item_id": i, "quality": 5} for u, i in (("9", 7), ("9", 8), ("", 7))]
+    ids = (("9", 7), ("9", 8), ("", 7), (None, 8), ("9", None))
+    rows = [{"user_id": u, "item_id": i, "quality": 5} for u, i in ids]
     body = gzip.compress("\n".join(map(json.dumps, rows)).encode())
     write(tmp_path, **{"modcloth_final_data.json.gz": body})
     data = datasets.load("modcloth", folder=tmp_path)
     assert everything(data) == [("9", "7"), ("9", "8")]
-    assert data.dropped["pairs without a user or item id"] == 1
+    assert data.dropped["pairs without a user or item id"] == 3
 
 
 def test_douban_28(tmp_path):
@@ -480,6 +481,14 @@ def test_lists_reject_what_is_no_id(tmp_path):
         else:
             with pytest.raises(ValueError, match=f"train.txt, line 2: '{re.escape(shown)}'"):
                 readers.lists(path)
+
+
+def test_tables_by_tabs_take_quotes_and_hashes_as_they_are(tmp_path):
+    rows = ['u1\ta\t"Weird Al"\t1', 'u1\tb\t"68\t2', "u2\tc\t#1\t3"]
+    path = write(tmp_path, **{"plays.tsv": "\n".join(rows) + "\n"}) / "plays.tsv"
+    table = readers.table(path, "\t", 0, 2, header=False, integers=False)
+    assert table.users.tolist() == ["u1", "u1", "u2"]
+    assert table.items.tolist() == ['"Weird Al"', '"68', "#1"]
 
 
 def test_tables_reject_what_is_no_id(tmp_path):

@@ -103,6 +103,22 @@ def test_popularity_deconfounding(device):
     )
 
 
+def test_predicted_popularity_stays_within_its_bounds():
+    now = torch.tensor([1, 0.9, 0.1, 0.5], dtype=torch.float64)
+    before = torch.tensor([0.2, 0.9, 0.8, 0.4], dtype=torch.float64)
+    close(debiasing.predicted_popularity(now, before), [1, 0.9, 1e-9, 0.55])
+
+
+def test_strengths_that_are_not_given_have_their_defaults():
+    s, t, a, b = numbers(4), numbers(4, 2, seed=1), numbers(4, seed=2), numbers(4, 2, seed=3)
+    close(debiasing.zero_sum(s, t), debiasing.zero_sum(s, t, 0.9))
+    plain = debiasing.macr(s, t, a, b, a)
+    close(plain, debiasing.macr(s, t, a, b, a, items=1e-3, users=1e-3))
+    close(debiasing.macr_scores(t, a[:2], a), debiasing.macr_scores(t, a[:2], a, 40.0))
+    counts = torch.tensor([16, 4, 1, 0])
+    close(debiasing.propensities(counts), [1, 0.5, 0.25, 0])
+
+
 @pytest.mark.parametrize("loss", ["bpr", "bce", "mse_sigmoid"])
 def test_inverse_propensities_weigh_positives(loss, device):
     positive, negative = numbers(2, 4, device=device), numbers(2, 4, 3, seed=1, device=device)

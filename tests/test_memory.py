@@ -16,9 +16,11 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from specrec_core import catalogue, experiments, memory, sampling
+from specrec_core.arguments import OPTIMIZERS
 from specrec_core.building import build, interactions
 from specrec_core.interactions import Interactions
 from specrec_core.records import Experiment
+from specrec_core.replicas import optimizer_of
 
 CONTRAST = dict(layers=2, contrast_weight=0.1, contrast_temperature=0.5)
 MODELS = {
@@ -47,6 +49,21 @@ def test_tables_and_state_are_counted_as_they_are(model):
     assert parts["tables"] == size and parts["optimiser"] == 2 * size
     assert memory.needed(e, data.statistics, replicas=1)["tables"] == size // 2
     assert memory.needed(e.with_(optimizer="sgd"), data.statistics)["optimiser"] == 0
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_state_is_counted_as_the_optimiser_keeps_it(name):
+    wanted = experiment(optimizer=name)
+    data = interactions(wanted)
+    made = build(wanted, data, wanted.seeds, "cpu")
+    stepper = optimizer_of(name, made, 0.1)
+    for table in made.parameters():
+        gradient = torch.ones_like(table)
+        table.grad = gradient.to_sparse() if name == "lazy_adam" else gradient
+    stepper.step()
+    kept = [t for state in stepper.state.values() for t in state.values() if torch.is_tensor(t)]
+    size = sum(t.numel() * t.element_size() for t in kept if t.dim())  # steps are one number
+    assert size == memory.needed(wanted, data.statistics)["optimiser"]
 
 
 @pytest.mark.parametrize("model", list(MODELS))

@@ -130,6 +130,67 @@ def test_one_curve_needs_a_known_spread():
 
 
 @pytest.mark.parametrize(
+    ("widths", "seeds", "level", "known", "quantile"),
+    [(3, 6, 0.05, False, 3.877), (3, 6, 0.01, False, 5.270), (5, 6, 0.05, False, 4.232),
+     (3, 2, 0.05, True, 3.314), (3, 2, 0.01, True, 4.120), (10, 4, 0.05, True, 4.474)],
+)  # fmt: skip
+def test_the_threshold_has_the_quantiles_of_the_printed_tables(
+    widths, seeds, level, known, quantile
+):
+    """Of the studentised range, of that many means and (R - 1)(T - 1) degrees, or infinitely many.
+
+    `classify` takes the same, its spread estimated or given.
+    """
+    expected = quantile * 0.3 / np.sqrt(seeds)
+    assert shapes.threshold(0.3, seeds, widths, level, known=known) == pytest.approx(
+        expected, rel=3e-4
+    )
+    curves = np.random.default_rng(6).standard_normal((seeds, widths))
+    found = shapes.classify(
+        WIDTHS[:widths], curves, spread=0.3 if known else None, level=level, resamples=0
+    )
+    spread = 0.3 if known else shapes.noise(curves)
+    assert found.spread == spread
+    assert found.threshold == pytest.approx(expected * spread / 0.3, rel=3e-4)
+
+
+def test_the_seeds_needed_go_with_the_level():
+    """q(0.99; 3, ∞) = 4.120 and q(0.95; 3, ∞) = 3.314, squared: 16.97 and 10.98."""
+    assert shapes.seeds_needed(1.0, 1.0, 3, 0.01) == 17
+    assert shapes.seeds_needed(1.0, 1.0, 3) == 11
+
+
+def test_kinds_of_curves_without_one_or_two_peaks():
+    def kind(curve, **given):
+        return shapes.classify(WIDTHS, curve, spread=1e-6, **given).kind
+
+    line = np.log2(WIDTHS)
+    assert kind(line) == "logarithmic"
+    assert kind(-line) == "other"  # a fall, however straight
+    assert kind(line + 3 * np.sin(line * 1.7)) == "other"  # three peaks
+    assert len(shapes.find_peaks(WIDTHS, line + 3 * np.sin(line * 1.7))) == 3
+    bent = np.minimum(line, 9.0) + 1e-3 * line  # a rise that soon stops
+    share = np.corrcoef(line, bent)[0, 1] ** 2
+    assert 0.8 < share < 0.9 and kind(bent) == "other"  # 0.9 is the default
+    assert kind(bent, fit=share - 1e-6) == "logarithmic"
+    assert kind(bent, fit=share + 1e-6) == "other"
+
+
+def test_the_bootstrap_draws_from_its_seed():
+    curves = shapes.planted("single peak", WIDTHS, 4.0)
+    curves = curves + np.random.default_rng(7).standard_normal((4, 15))
+    for seed in (0, 5):
+        found = shapes.classify(WIDTHS, curves, resamples=200, seed=seed)
+        drawn = np.random.default_rng(seed).integers(0, 4, (200, 4))
+        again = [shapes.log_fit(WIDTHS, curves[of].mean(0)).r_squared for of in drawn]
+        assert found.fits == pytest.approx(np.percentile(again, [2.5, 97.5]))
+        peaks = [len(shapes.find_peaks(WIDTHS, curves[of].mean(0), found.threshold))
+                 for of in drawn]  # fmt: skip
+        for number, name in ((1, "single peak"), (2, "double peak")):
+            assert found.shares[name] == pytest.approx(np.mean(np.array(peaks) == number))
+
+
+@pytest.mark.parametrize(
     ("change", "message"),
     [
         ({"widths": [2, 4, 4]}, "widths are"),

@@ -299,6 +299,13 @@ def test_a_spectrum_makes_the_baseline_spikier(device: str) -> None:
     assert spikes.random_spk(3000, 12, seed=1) != plain
 
 
+@pytest.mark.parametrize(("cos", "coverage"), [(0.6, 0.5), (0.9, 0.2), (0.4, 0.8)])
+def test_the_baseline_takes_the_cosine_and_the_coverage(cos: float, coverage: float) -> None:
+    table = np.random.default_rng(2).standard_normal((500, 5), dtype=np.float32)
+    rows, _, _ = slow_peaks(table, cos, coverage)
+    assert spikes.random_spk(500, 5, cos=cos, coverage=coverage, seed=2) == len(rows) / 500
+
+
 # ------------------------------------------------------------------------------------------ errors
 
 TABLE = np.random.default_rng(0).standard_normal((20, 4))

@@ -405,6 +405,65 @@ def test_the_ranking_is_that_of_the_method(name, values, data, device):
     assert not torch.allclose(plain.mean["ndcg@10"], score.mean["ndcg@10"])
 
 
+def test_rankings_are_by_the_formulas_of_the_methods(data):
+    """Branches and reference of MACR, popularity of PDA, from the tables; PD ranks without it."""
+    model, train, ids = make("mf", data, (0, 1)), data.csr("train"), torch.tensor([5, 0, 7])
+    with torch.no_grad():
+        model.users.mul_(10)
+    plain = model.scorer()(ids)
+    macr = Debiasing("macr", (0.3, 0.6, 2.0)).on(train)
+    macr.prepare(model)
+    tables = dict(model.named_parameters())
+    u, v, w, x = (
+        tables[name].detach().numpy() for name in ("users", "items", "user_branch", "item_branch")
+    )
+    s = np.einsum("rud,rid->rui", u[:, ids], v)
+    of_users, of_items = (
+        1 / (1 + np.exp(-np.einsum("rnd,rd->rn", *both))) for both in ((u[:, ids], w), (v, x))
+    )
+    expected = (s - 2.0) * of_users[:, :, None] * of_items[:, None]
+    np.testing.assert_allclose(macr.scorer(model)(ids).numpy(), expected, rtol=1e-9)
+
+    counts = data.item_popularity.astype(float)
+    popularity = (counts - counts.min()) / np.ptp(counts)
+    expected = (np.where(s > 0, s, np.exp(s) - 1) + 1) * popularity**0.4
+    pda, pd = (Debiasing(name, (0.4,)).on(train).scorer(model)(ids) for name in ("pda", "pd"))
+    np.testing.assert_allclose(pda.numpy(), expected, rtol=1e-9)
+    assert torch.equal(pd.argsort(-1), plain.argsort(-1))
+    assert not torch.equal(pda.argsort(-1), plain.argsort(-1))
+
+
+def test_the_least_propensity_bounds_the_weights(data):
+    counts = data.item_popularity.astype(float)
+    share = np.sqrt(counts / counts.max())
+    assert 0 < (share < 0.5).sum() < len(share), "a bound without effect would say nothing"
+    factors = Debiasing("ips", (0.5, 0.5)).on(data.csr("train")).factors
+    expected = np.where(counts > 0, 1 / np.maximum(share, 0.5), 0.0)
+    np.testing.assert_allclose(factors.numpy(), expected, rtol=1e-12)
+
+
+@pytest.mark.parametrize("name, values", [("macr", (0.1, 0.1, 3.0)),
+                                          ("invcf", (0.1, 0.1, 0.1, 0.2))])  # fmt: skip
+def test_parameters_of_a_method_begin_as_xaviers_normal_numbers(name, values, data):
+    """Of variance 2 / (rows + columns): a branch is d rows of one, levels are rows of d."""
+    seeds = tuple(range(600))
+    model = MF(data.n_users, data.n_items, 2, seeds=seeds, dtype=torch.float64)
+    debias = Debiasing(name, values).on(data.csr("train"))
+    debias.prepare(model)
+    own = [table.detach() for table in debias.own(model)]
+    for table in own:
+        rows, columns = (2, 1) if name == "macr" else table.shape[1:]
+        assert table.std().item() == pytest.approx((2 / (rows + columns)) ** 0.5, rel=0.08)
+        assert abs(table.mean() / table.std()).item() < 0.12
+    # No two of them share a stream, and each goes with its seed.
+    first = [table.reshape(600, -1)[:, :2].flatten() for table in own]
+    assert abs(torch.corrcoef(torch.stack(first))[0, 1]).item() < 0.12
+    alone = MF(data.n_users, data.n_items, 2, seeds=(7,), dtype=torch.float64)
+    debias.prepare(alone)
+    for table, of_one in zip(own, debias.own(alone), strict=True):
+        assert torch.equal(table[7], of_one[0]) and not torch.equal(table[7], table[8])
+
+
 def test_chunks_learn_planted_communities(data):
     history = fit(
         make("mf", data, (0,)), data, **CHUNKS, learning_rate=0.05, epochs=12, progress=False

@@ -1,5 +1,6 @@
 """Bipartite block models and playlists: their degrees, communities, truth and determinism."""
 
+import hashlib
 import time
 
 import numpy as np
@@ -80,6 +81,21 @@ def test_draw_is_pinned():
     """The same on every platform and numpy version; a change would silently redefine records."""
     assert dcbm().checksum[:16] == "440942feb70058c7"
     assert dcbm(3000, 2000, 5, 8.0, 3.0, 0.7, seed=3).checksum[:16] == "79f604fed5aaab63"
+
+
+def short_hash(array: np.ndarray) -> str:
+    return hashlib.sha256(array.astype("<i8").tobytes()).hexdigest()[:16]
+
+
+@pytest.mark.parametrize(
+    ("seed", "test", "validation"),
+    [(0, "6dd4d5ef258c6492", "0d41d3c6f844cbec"), (3, "a4ccb8ad4d332d9b", "14f9cc066735dcf1")],
+)
+def test_splits_are_pinned(seed, test, validation):
+    """The checksum is of all pairs: which of them are held out is drawn from the seed, too."""
+    data = dcbm(seed=seed)
+    assert short_hash(np.stack(data.test.nonzero())) == test
+    assert short_hash(np.stack(data.validation.nonzero())) == validation
 
 
 def test_default_law_and_mixing_leave_the_version_as_it_was():
@@ -202,6 +218,26 @@ def test_given_affinities_set_the_share_of_every_pair_of_communities():
 
 
 @pytest.mark.parametrize("assortativity", [0.3, 0.9])
+def test_planted_affinities_are_those_of_the_assortativity(assortativity):
+    """Items of community k have a mass T_k; a user draws from it with probability B[c, k] T_k."""
+    truth = dcbm(2000, 120, 4, 5.0, assortativity=assortativity).planted
+    mass = np.bincount(truth.item_community, truth.theta_item)
+    assert mass.max() > 1.3 * mass.min(), "communities of equal mass would say nothing"
+    expected = np.full((4, 4), (1 - assortativity) / 3)
+    np.fill_diagonal(expected, assortativity)
+    np.testing.assert_allclose(truth.blocks * mass, expected, rtol=1e-12)
+
+
+@pytest.mark.parametrize("law", [{}, {"law": "pareto", "alpha": 1.3}])
+def test_nobody_is_expected_to_meet_more_than_a_quarter_of_the_others(law):
+    data = dcbm(900, 400, 4, 20.0, **law)
+    users, items = 20.0 * data.planted.theta_user, 45.0 * data.planted.theta_item
+    assert users.max() == pytest.approx(400 / 4, rel=1e-3)  # of items; the largest are clipped
+    assert items.max() == pytest.approx(900 / 4, rel=1e-3)
+    assert (users > 0.999 * users.max()).sum() > 1 and (items > 0.999 * items.max()).sum() > 1
+
+
+@pytest.mark.parametrize("assortativity", [0.3, 0.9])
 def test_assortativity_is_a_case_of_affinities(assortativity):
     data = dcbm(2000, 2000, 4, 5.0, exponent=3.0, assortativity=assortativity)
     truth = data.planted
@@ -276,6 +312,24 @@ def test_playlists_are_drawn_from_their_seed():
     for a, b in zip(first, again, strict=True):
         np.testing.assert_array_equal(a, b)
     assert not np.array_equal(first[2], other[2])
+
+
+def test_the_draw_of_playlists_is_pinned():
+    """The same on every platform and numpy version; a change would silently redefine records."""
+    contexts, items, _, labels = playlists(300, 3, 400, mean_length=6.0, law="uniform", seed=1)
+    assert short_hash(np.stack([contexts, items])) == "138a99ef23ba07e2"
+    assert short_hash(labels) == "c89ee61af5aac8d4"
+
+
+def test_the_law_of_the_popularity_of_playlists_is_the_one_asked_for():
+    plain = playlists(600, 3, 200, seed=4)
+    for given, other in zip(playlists(600, 3, 200, alpha=1.5, seed=4), plain, strict=True):
+        np.testing.assert_array_equal(given, other)
+    assert not np.array_equal(plain[2], playlists(600, 3, 200, alpha=2.5, seed=4)[2])
+    assert (playlists(6000, 3, 50, law="constant")[2] == 1).all()
+    lognormal, uniform = (playlists(6000, 3, 50, law=law)[2] for law in ("lognormal", "uniform"))
+    assert np.log(lognormal).std() == pytest.approx(0.8, abs=0.03)
+    assert np.quantile(uniform, [0, 0.5, 1]) == pytest.approx([0.2, 1, 1.8], abs=0.1)
 
 
 @pytest.mark.parametrize(
