@@ -129,7 +129,8 @@ def adjacency_and_lists(paths: Sequence[Path], n_users: int) -> Source:
 def ratings_less_test(paths: Sequence[Path]) -> Source:
     """All rows (``user item rating time``, tabs, no header) and the test rows among them (CSV).
 
-    Train is the multiset difference: a row repeated three times and tested once stays twice.
+    Train is the multiset difference: a row repeated three times and tested once stays twice. It is
+    in the order of users and items.
     """
     every, test = table(paths[0], "\t", header=False), table(paths[1])
     frames = [pd.DataFrame({"user": t.users, "item": t.items}) for t in (every, test)]

@@ -13,6 +13,7 @@ DATASETS = {
     "cornell-yes1k": "Cornell-Yes1k",
     "douban-28": "Douban",
     "douban-movie": "Douban-movie",
+    "globo": "Globo",
     "gowalla": "Gowalla",
     "lastfm-hetrec": "LastFM-HetRec",
     "lastfm-kgat": "LastFM-KGAT",
@@ -20,6 +21,7 @@ DATASETS = {
     "ml-1m": "ML-1M",
     "ml-latest-small": "ML-latest-small",
     "modcloth": "ModCloth",
+    "yahoo-r3": "Yahoo!R3",
     "yelp2018": "Yelp2018",
 }
 LEADING = re.compile(r"^(?:angle|descent|planted|raw|reshaped|seen|tail|time of|trained|training"
