@@ -92,7 +92,8 @@ def _bring_up_to_date(
     library = made_from.library(book.root / "specrec_core", chapter)
     code = weaving.code(text)
     timed = made_from.timed(book.root / "book" / "speed", code)
-    key = (code, made, versions, library, made_from.at_hand(chapter, code), *timed)
+    estimated = made_from.estimated(code)
+    key = (code, made, versions, library, made_from.at_hand(chapter, code), *timed, *estimated)
     before = digest(key, made_from.measured(chapter, data))
     if page is not None and before == _state(book).get(chapter) == _key(page) and not force:
         same = weaving.written(page) == weaving.written(text)

@@ -87,6 +87,13 @@ def timed(folder: Path, code: Sequence[str]) -> list[tuple[str, str]]:
     return files(folder) if any("speed." in cell for cell in code) else []
 
 
+def estimated(code: Sequence[str]) -> list[tuple[str, list[float]]]:
+    """The seconds of all records, for a chapter that estimates times from them."""
+    if not any("Estimate(" in cell for cell in code):
+        return []
+    return [(record.name, record.seconds) for record in records.known()]
+
+
 @functools.cache
 def _unavailable(dataset: str) -> str:
     from specrec_core import datasets

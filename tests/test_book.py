@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
+from types import SimpleNamespace
 
 import nbformat
 import pytest
@@ -195,3 +196,17 @@ def test_an_unknown_chapter_is_named_with_those_there_are(tiny: Book) -> None:
 def test_a_device_that_is_not_there_is_named_before_anything_runs(tiny: Book) -> None:
     with pytest.raises(BookError, match="device is 'gpu': expected cpu, cuda"):
         book.run(tiny, ["01_a"], device="gpu")
+
+
+def test_estimates_of_time_are_made_anew_when_any_record_comes_in(tiny, monkeypatch):
+    known = [SimpleNamespace(name="a", seconds=[1.0])]
+    monkeypatch.setattr(made_from.records, "known", lambda: iter(known))
+    book.run(tiny, ["01_a"])
+    known.append(SimpleNamespace(name="b", seconds=[2.0]))
+    book.run(tiny, ["01_a"])
+    assert executions(tiny) == 1  # it estimates nothing
+    rewrite(tiny, "import os, sys", "import os, sys  # Estimate(list(known()))")
+    for more in ([], [], [SimpleNamespace(name="c", seconds=[3.0])]):
+        known += more
+        book.run(tiny, ["01_a"])
+    assert executions(tiny) == 3
