@@ -146,10 +146,25 @@ def test_every_formula_is_understood(page: str, tmp_path: Path) -> None:
     assert not errors + unknown
 
 
+def on_a_phone(name: str, watch: str, ready: str, tmp_path: Path) -> BeautifulSoup:
+    """The page in a narrow window, once the script ``watch`` has written ``ready`` to its body."""
+    page = HTML / "book" / f"{name}.html"
+    watched = page.with_name("_watched.html")
+    script = f"<script>{watch}</script></head>"
+    watched.write_text(page.read_text("utf-8").replace("</head>", script, 1), "utf-8")
+    try:
+        return drawn(
+            watched, tmp_path, "--disable-gpu", "--window-size=500,900",
+            ready=lambda dom: dom.body.get(ready),
+        )  # fmt: skip
+    finally:
+        watched.unlink()
+
+
 @pytest.mark.skipif(BROWSER is None, reason="no chromium here to typeset the formulas")
 def test_no_formula_begins_out_of_reach_on_a_phone(tmp_path: Path) -> None:
     """What is too wide scrolls from its beginning; left of its box it could not be scrolled to."""
-    watch = """<script>setInterval(() => {
+    watch = """setInterval(() => {
       const boxes = [...document.querySelectorAll("article div.math")];
       const drawn = boxes.map(box => box.querySelector("mjx-container"));
       const left = element => element.getBoundingClientRect().left;
@@ -157,19 +172,26 @@ def test_no_formula_begins_out_of_reach_on_a_phone(tmp_path: Path) -> None:
         document.body.dataset.formulas = boxes.length;
         document.body.dataset.cut = boxes.filter((box, k) => left(drawn[k]) < left(box) - 1).length;
       }
-    }, 500)</script></head>"""
-    page = HTML / "book" / "04_directspec.html"
-    watched = page.with_name("_watched.html")
-    watched.write_text(page.read_text("utf-8").replace("</head>", watch, 1), "utf-8")
-    try:
-        dom = drawn(
-            watched, tmp_path, "--disable-gpu", "--window-size=500,900",
-            ready=lambda dom: dom.body.get("data-cut"),
-        )  # fmt: skip
-    finally:
-        watched.unlink()
+    }, 500)"""
+    dom = on_a_phone("04_directspec", watch, "data-cut", tmp_path)
     assert int(dom.body["data-formulas"]) > 10
     assert dom.body["data-cut"] == "0"
+
+
+@pytest.mark.skipif(BROWSER is None, reason="no chromium here to draw the page")
+@pytest.mark.parametrize("mode", ["light", "dark"])
+def test_figures_keep_letters_that_can_be_read_on_a_phone(mode: str, tmp_path: Path) -> None:
+    """They are as wide in the dark as in the light, and scroll by themselves."""
+    watch = f"""setInterval(() => {{
+      document.documentElement.dataset.theme = "{mode}";
+      const drawn = [...document.querySelectorAll("article figure img")];
+      const narrow = drawn.filter(image => image.getBoundingClientRect().width < 540);
+      document.body.dataset.figures = drawn.length;
+      document.body.dataset.narrow = narrow.length;
+    }}, 500)"""
+    dom = on_a_phone("12_double_peak", watch, "data-narrow", tmp_path)
+    assert int(dom.body["data-figures"]) > 5
+    assert dom.body["data-narrow"] == "0"
 
 
 @pytest.mark.skipif(BROWSER is None, reason="no chromium here to draw the views")
