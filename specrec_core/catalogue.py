@@ -2,7 +2,7 @@
 
 A chapter's *suite* names its experiments. Profiles choose budgets (epochs, seeds), never
 definitions: ``quick`` is what a CPU does while you wait, ``paper`` the protocol whose numbers
-count. This module imports no torch, so that the book builds without it.
+count. This module imports no torch: claims and records are read without it.
 """
 
 from __future__ import annotations

@@ -146,7 +146,8 @@ class Comparison:
         value = self.reported.value if self.reported else None
         reported, source = NOT_REPORTED, ""
         if self.reported is not None and value is not None:
-            reported = f"{number(value, self.digits)} ({self.reported.provenance})"
+            near = f"judged within {100 * self.tolerance:g} %"
+            reported = f"{number(value, self.digits)} ({self.reported.provenance}; {near})"
             source = self.reported.source
         record = records[self.label]
         if record is None:

@@ -103,6 +103,7 @@ def evaluate(
 
     Args:
         score: ``score(user_ids (B,)) -> (R, B, n_items)``, floating point; left unchanged.
+        k: cut-offs, each at most the number of items.
         truth: the split to predict, ``(n_users, n_items)``.
         seen: what is never recommended; train for validation, train + validation for test.
         conventions: names in ``CONVENTIONS``.

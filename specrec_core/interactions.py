@@ -145,16 +145,21 @@ class Interactions:
     ) -> Self:
         """Build from ``(user, item)`` pairs, ``(nnz, 2)`` integers each; validation is empty.
 
-        Duplicates are removed and, with test pairs that are also in train (which stay), counted
-        in ``dropped``. ``shape`` defaults to the largest ids seen. Further ``fields``: ``version``,
-        ``checksum``, ``dropped``, ``user_ids``, ``item_ids``.
+        ``test`` may be empty, ``[]``, as before a split. Duplicates are removed and, with test
+        pairs that are also in train (which stay), counted in ``dropped``. ``shape`` defaults to
+        the largest ids seen. Further ``fields``: ``version``, ``checksum``, ``dropped``,
+        ``user_ids``, ``item_ids``.
 
         Raises
         ------
         ValueError
             If a pair array is not ``(nnz, 2)`` of integers in range, or train is empty.
         """
-        pairs = {"train": np.asarray(train), "test": np.asarray(test)}
+        none = np.empty((0, 2), dtype=np.int64)
+        pairs = {
+            split: np.asarray(given) if len(given) else none
+            for split, given in (("train", train), ("test", test))
+        }
         for split, array in pairs.items():
             _check_pairs(split, array, shape)
         if not len(pairs["train"]):

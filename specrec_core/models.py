@@ -133,12 +133,19 @@ class MF(nn.Module):
         gradients: Sequence[Tensor],
         own_loss: Tensor | None = None,
     ) -> None:
-        """Set the gradients of the tables from those of the ``final`` embeddings.
+        """Set the gradients of all parameters from those of the ``final`` embeddings.
 
         ``final`` is what `training_pass` gave, ``gradients`` are ``(R, n_users, d)`` and
-        ``(R, n_items, d)``. Here the two are the same tensors, and nothing is copied.
+        ``(R, n_items, d)``. Where final embeddings are the tables themselves, nothing is copied.
         """
-        self.users.grad, self.items.grad = gradients
+        if own_loss is None and final[0] is self.users and final[1] is self.items:
+            self.users.grad, self.items.grad = gradients
+            return
+        self.zero_grad(set_to_none=True)
+        if own_loss is None:
+            torch.autograd.backward(final, gradients)
+        else:
+            torch.autograd.backward((*final, own_loss.sum()), (*gradients, None))
 
     @torch.no_grad()
     def scorer(self) -> Callable[[Tensor], Tensor]:
@@ -220,18 +227,6 @@ class LightGCN(MF):
         if self.propagation == "sum":
             users, items = users * (self.layers + 1), items * (self.layers + 1)
         return users, items
-
-    def pull_back(
-        self,
-        final: tuple[Tensor, Tensor],
-        gradients: Sequence[Tensor],
-        own_loss: Tensor | None = None,
-    ) -> None:
-        self.zero_grad(set_to_none=True)
-        if own_loss is None:
-            torch.autograd.backward(final, gradients)
-        else:
-            torch.autograd.backward((*final, own_loss.sum()), (*gradients, None))
 
 
 def gather(tables: Tensor, ids: Tensor) -> Tensor:

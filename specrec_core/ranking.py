@@ -154,6 +154,9 @@ def kept_only(scores: Tensor, pairs: Wanted) -> Tensor:
 
 
 def _check_scores(scores: Tensor, shape: tuple[int, int], device: torch.device) -> None:
+    if not isinstance(scores, Tensor):
+        kind = type(scores).__name__
+        raise ValueError(f"score: gave a {kind}, expected a tensor; see torch.as_tensor")
     if scores.ndim != 3 or scores.shape[1:] != shape or not scores.is_floating_point():
         raise ValueError(
             f"score: gave {scores.dtype} {tuple(scores.shape)}, expected floating point "

@@ -189,6 +189,8 @@ def fit(
         As soon as an epoch had a loss that is NaN or infinite; it names replica and step. The
         model is left as after an interrupt: all its replicas, each at its best epoch so far.
     """
+    if not isinstance(model, MF):
+        raise ValueError(f"model is a {type(model).__name__}: expected an MF, or a class of it")
     one_of("loss", loss, tuple(OBJECTIVES))
     if regularizer is not None and not isinstance(regularizer, Regularizer):
         raise ValueError(f"regularizer is {regularizer!r}: expected a Regularizer of settings")

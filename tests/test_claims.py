@@ -48,6 +48,8 @@ def test_comparison(value, tolerance, verdict):
     got = row.verdict({"a": record(experiment())})
     assert got.verdict == verdict
     assert got.reproduced.startswith("0.1500 ±")
+    judged = got.reported.endswith(f"; judged within {100 * tolerance:g} %)")
+    assert judged if value is not None else got.reported == claims.NOT_REPORTED
     assert got.record == experiment().name
     assert row.verdict({"a": None}).verdict == claims.NOT_RUN
 

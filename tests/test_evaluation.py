@@ -390,6 +390,7 @@ def test_bad_arguments() -> None:
         ("seen: shape", lambda: evaluate(case.score, truth, CSR.from_scipy(sp.csr_matrix((2, 2))))),
         ("score: gave", lambda: evaluate(lambda u: case.score(u)[0], truth, seen)),
         ("score: gave", lambda: evaluate(lambda u: case.score(u).long(), truth, seen)),
+        ("gave a ndarray", lambda: evaluate(lambda u: case.score(u).cpu().numpy(), truth, seen)),
         ("scores: hold NaN", lambda: evaluate(lambda u: case.score(u) * torch.nan, truth, seen)),
         ("k is 0: expected an integer", lambda: recommend(case.score, torch.arange(3), seen, 0)),
         ("k is 0: expected an integer", lambda: top_items(torch.zeros(3), 0)),

@@ -50,6 +50,11 @@ def test_from_pairs_rejects(train, expected):
         Interactions.from_pairs("toy", train, np.array([[0, 0]]), (2, 3))
 
 
+def test_a_test_part_may_be_empty():
+    data = Interactions.from_pairs("toy", [[0, 1], [1, 0]], [])
+    assert data.train.nnz == 2 and data.test.nnz == 0 and data.test.shape == (2, 2)
+
+
 def test_splits_of_different_shape_and_overlapping_validation_are_rejected():
     data = toy()
     fields = {"name": "toy", "version": "", "checksum": "", "train": data.train}

@@ -9,6 +9,7 @@ from specrec_core import synthetic
 from specrec_core.graph import BLOCK, NormalisedAdjacency
 from specrec_core.interactions import CSR
 from specrec_core.models import MF, LightGCN
+from specrec_core.training import fit
 
 
 def made(n_users=11, n_items=7, seed=0, device="cpu") -> CSR:
@@ -153,3 +154,56 @@ def test_unknown_names_are_refused():
         MF(3, 3, 2, init="zeros")
     with pytest.raises(ValueError, match="propagation is"):
         LightGCN(made(), 2, propagation="max")
+
+
+class Turned(MF):
+    """Scores uᵀ W v: a model as a user of the library would write one."""
+
+    def __init__(self, *sizes, **of_tables):
+        super().__init__(*sizes, **of_tables)
+        eye = torch.eye(self.users.shape[-1], dtype=self.users.dtype)
+        self.matrix = torch.nn.Parameter(eye.repeat(len(self.seeds), 1, 1))
+
+    def forward(self):
+        return self.users @ self.matrix, self.items
+
+
+def test_gradients_reach_the_parameters_of_a_model_of_one_s_own():
+    model = Turned(5, 4, 3, seeds=(0, 1), dtype=torch.float64)
+    gradients = [torch.randn_like(table) for table in (model.users, model.items)]
+    model.pull_back(model.training_pass(), gradients)
+    users = model.users.detach()
+    torch.testing.assert_close(model.users.grad, gradients[0] @ model.matrix.detach().mT)
+    torch.testing.assert_close(model.items.grad, gradients[1])
+    torch.testing.assert_close(model.matrix.grad, users.mT @ gradients[0])
+
+
+def test_gradients_of_an_own_loss_reach_tables_that_are_final():
+    model = MF(5, 4, 3, dtype=torch.float64)
+    gradients = [torch.randn_like(table) for table in (model.users, model.items)]
+    expected = gradients[0] + 2 * model.users.detach()
+    model.pull_back(model(), gradients, model.users.square().sum((1, 2)))
+    torch.testing.assert_close(model.users.grad, expected)
+    torch.testing.assert_close(model.items.grad, gradients[1])
+
+
+@pytest.mark.parametrize("positives", ["interactions", "user chunks"])
+def test_a_model_of_one_s_own_trains_replica_by_replica(positives):
+    sizes = {"n_users": 60, "n_items": 40, "n_communities": 3, "mean_degree": 6.0}
+    data = synthetic.dcbm(**sizes, validation_fraction=0.0)
+    own = {"dtype": torch.float64, "init_std": 1.0}
+    settings = {"positives": positives, "optimizer": "sgd", "learning_rate": 0.1, "epochs": 3,
+                "select": "last"}  # fmt: skip
+    both = Turned(data.n_users, data.n_items, 4, seeds=(0, 1), **own)
+    before = both.matrix.detach().clone()
+    fit(both, data, progress=False, **settings)
+    assert (both.matrix - before).abs().amax((1, 2)).min() > 1e-3
+    alone = Turned(data.n_users, data.n_items, 4, seeds=(1,), **own)
+    fit(alone, data, progress=False, **settings)
+    torch.testing.assert_close(both.matrix[1], alone.matrix[0])
+
+
+def test_fit_names_what_is_no_model():
+    data = synthetic.dcbm(n_users=60, n_items=40, n_communities=3, mean_degree=6.0)
+    with pytest.raises(ValueError, match="model is a Linear: expected an MF"):
+        fit(torch.nn.Linear(2, 2), data)
