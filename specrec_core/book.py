@@ -194,6 +194,7 @@ def _data(chapter: str, own: dict[str, Any]) -> str:
 def _execute(book: Book, chapter: str, text: NotebookNode, given: dict[str, Any]) -> NotebookNode:
     """Run a copy aside, so that only a chapter of which every cell has passed is published."""
     import papermill
+    from nbclient.exceptions import CellTimeoutError, DeadKernelError
 
     # Steps as small as a chapter's are faster on one thread than on several.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -220,6 +221,8 @@ def _execute(book: Book, chapter: str, text: NotebookNode, given: dict[str, Any]
             f"notebooks/{chapter}.md, code cell {error.exec_count}:\n\n{error.source}\n\n{trace}"
             f"\n\nWhat ran until then is in {aside.relative_to(book.root)}"
         ) from error
+    except (DeadKernelError, CellTimeoutError) as error:
+        raise BookError(f"notebooks/{chapter}.md: {error} (was memory short?)") from error
     return weaving.woven(text, nbformat.read(aside, as_version=4))
 
 

@@ -17,6 +17,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor
+from pathlib import Path
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -24,11 +25,18 @@ T = TypeVar("T")
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 
+CGROUP = Path("/sys/fs/cgroup")  # in a container: its own limits (version 2)
+
+
 def cores() -> int:
-    """Cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    """Cores that this process may use, by its affinity and by the quota of its container."""
+    affine = hasattr(os, "sched_getaffinity")
+    there = len(os.sched_getaffinity(0)) if affine else os.cpu_count() or 1
+    try:
+        quota, period = (CGROUP / "cpu.max").read_text().split()
+        return min(there, max(1, int(quota) // int(period)))
+    except (OSError, ValueError):  # no container, or "max": no quota
+        return there
 
 
 class Processes(Executor):
@@ -97,8 +105,8 @@ def _die_with_parent() -> None:
     threading.Thread(target=watch, daemon=True).start()
 
 
-def dask(address: str) -> tuple[Executor, int]:
-    """The executor of a Dask scheduler, and the tasks that its workers take at once.
+def dask(address: str) -> tuple[Executor, Callable[[], int]]:
+    """The executor of a Dask scheduler, and what counts the tasks that its workers take at once.
 
     Each worker needs this library and the data, found as everywhere (``SPECREC_DATA``, or
     downloaded); it needs no folder in common with the sweep, which writes the records itself.
@@ -124,8 +132,7 @@ def dask(address: str) -> tuple[Executor, int]:
         raise OSError(
             f"{address} has no worker: start one with `dask worker {address} --nthreads 1`"
         ) from error
-    threads: dict[str, int] = client.nthreads()
-    return client.get_executor(pure=False), sum(threads.values())
+    return client.get_executor(pure=False), lambda: max(1, sum(client.nthreads().values()))
 
 
 def died(error: BaseException) -> bool:

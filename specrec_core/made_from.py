@@ -5,6 +5,7 @@ A page is made anew when any of these has changed, and not when something else h
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import json
@@ -33,7 +34,11 @@ def files(folder: Path, without: Collection[Path] = ()) -> list[tuple[str, str]]
     """Each file under a folder with the digest of its bytes; nothing that Python leaves there."""
     found = (path for path in folder.rglob("*") if path.is_file() and path not in without)
     kept = (path for path in found if "__pycache__" not in path.parts and path.suffix != ".part")
-    return [(str(path.relative_to(folder)), digest(path.read_bytes())) for path in sorted(kept)]
+    made = []
+    for path in sorted(kept):
+        with contextlib.suppress(FileNotFoundError):  # gone meanwhile: the part of a record
+            made.append((str(path.relative_to(folder)), digest(path.read_bytes())))
+    return made
 
 
 def installed() -> dict[str, str]:
@@ -51,7 +56,7 @@ def library(folder: Path, chapter: str) -> str:
     """Digest of all of the library and its data registry that may change a number of a chapter."""
     known = catalogue.chapters().get(chapter)
     own = known.suite.__module__.rpartition(".")[2] if known else ""
-    parts = [path for path in folder.glob("part*.py") if path.stem != own]
+    parts = [path for path in folder.glob("part[0-9]*.py") if path.stem != own]
     return digest(files(folder, [*parts, *(folder / f"{name}.py" for name in ASIDE)]))
 
 

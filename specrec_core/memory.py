@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ import torch
 
 from specrec_core.arguments import GRAPH_MODELS, NETWORK_MODELS, check_metric, of_all_scores
 from specrec_core.chunks import DENSE
+from specrec_core.crew import CGROUP
 from specrec_core.neural import CELLS_ON_CPU, CELLS_ON_GPU
 from specrec_core.objectives import OBJECTIVES
 from specrec_core.popularity import BLOCK_ELEMENTS, KEPT_ELEMENTS
@@ -213,10 +215,25 @@ def _evaluation(
 
 
 def available(device: torch.device) -> int:
-    """Bytes that are free on a device: of a GPU, or of this machine (else, all that it has)."""
+    """Bytes that are free on a device: of a GPU, or of this machine and the container in it."""
     if device.type == "cuda":
         held = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
         return torch.cuda.mem_get_info(device)[0] + held  # what torch keeps of what was freed
+    return min(_of_machine(), _of_container())
+
+
+def _of_container() -> int:
+    """What the limit of a container leaves; files that it has read and could drop count as free."""
+    try:
+        most, used = (int((CGROUP / f"memory.{x}").read_text()) for x in ("max", "current"))
+        stat = dict(line.split() for line in (CGROUP / "memory.stat").read_text().splitlines())
+    except (OSError, ValueError):  # no container, or "max": no limit
+        return sys.maxsize
+    return most - used + int(stat.get("inactive_file", 0))
+
+
+def _of_machine() -> int:
+    """What is free of the memory of this machine; all that it has, where that is not known."""
     try:
         import psutil
 

@@ -11,6 +11,7 @@ from specrec_core.result_claims import chosen_on_validation
 from specrec_core.scaling_claims import Planned
 from specrec_core.scaling_suites import (
     CHOSEN,
+    LEAVES,
     METRIC,
     NAMES,
     NOISE,
@@ -28,7 +29,6 @@ from specrec_core.wording import words
 
 PANELS = {"bpr": "c", "neumf": "f", "lightgcn": "i", "sgl": "l"}  # those of ML-100K
 RESTING = {"bpr": (2, 4), "lightgcn": (4, 16), "sgl": (16, 64)}  # stopped before they had begun
-LEAVES = {"bpr": 32, "neumf": 2, "lightgcn": 64, "sgl": 128}  # from where on none stops so
 RISES_AND_STAYS = ("logarithmic", "flat", "other")
 FIGURE: dict[tuple[str, str], tuple[str, ...]] = {  # as an eye sees it; (k) is a copy of (l)
     ("bpr", "ml-100k"): ("double peak",),

@@ -126,15 +126,21 @@ def joined(whole: Work, parts: Sequence[Record]) -> Record:
     Raises
     ------
     ValueError
-        If the parts are not of the seeds, or were made by different devices, profiles, versions
-        or on different data.
+        If the parts are not of the seeds, or were made on different kinds of device or data, by
+        different profiles or versions.
     """
     wanted = [part.name for part in seeds_of(whole)]
     if [part.name for part in parts] != wanted:
         raise ValueError(f"parts are {[p.name for p in parts]}: expected {wanted}, in this order")
     first = parts[0]
-    for name in ("device", "profile", "versions"):
-        values = [getattr(part, name) for part in parts]
+    # Which libraries were loaded is no difference: another study may have run in a process before.
+    shared = [k for k in first.versions if all(k in part.versions for part in parts)]
+    versions = [{k: part.versions[k] for k in shared} for part in parts]
+    for name, values in (
+        ("kind of device", [part.device.partition(" (")[0] for part in parts]),
+        ("profile", [part.profile for part in parts]),
+        ("versions", versions),
+    ):
         if any(value != values[0] for value in values):
             raise ValueError(
                 f"{name} differs between the seeds of {whole.name}: {values}; delete the parts "
@@ -152,8 +158,30 @@ def joined(whole: Work, parts: Sequence[Record]) -> Record:
         selected_epoch=[e for part in parts for e in part.selected_epoch],
         epochs_run=[e for part in parts for e in part.epochs_run],
         seconds=[s for part in parts for s in part.seconds],
+        device=_devices([part.device for part in parts]),
+        versions=versions[0],
         data=data,
     )
+
+
+def _devices(names: Sequence[str]) -> str:
+    """One name, as ``cpu (x86_64, threads: 1; x86_64, threads: 2)`` where details differ."""
+    every = list(dict.fromkeys(names))
+    if len(every) == 1:
+        return every[0]
+    kind, details = every[0].partition(" (")[0], [n.partition(" (")[2][:-1] for n in every]
+    return f"{kind} ({'; '.join(details)})"
+
+
+def check_versions(whole: Work, now: Mapping[str, str]) -> None:
+    """ValueError if seeds of ``whole`` that are kept could not be joined with one made now."""
+    for part in filter(None, map(find, seeds_of(whole))):
+        other = {k: v for k, v in part.versions.items() if now.get(k, v) != v}
+        if other:
+            raise ValueError(
+                f"seed {part.experiment.seeds[0]} of it was made with {other}, and here is {now}: "
+                f"delete {folder() / part.name}.json, or run it with those versions"
+            )
 
 
 def lists(parts: Sequence[Mapping[str, list[Any]]]) -> dict[str, list[Any]]:

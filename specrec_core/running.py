@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -251,7 +252,7 @@ def versions(*further: str) -> dict[str, str]:
 def device_of(name: str) -> torch.device:
     """The device ``cpu``, ``cuda`` or ``cuda:1``; ValueError where torch has none of that name."""
     kind, _, number = name.partition(":")
-    if kind not in ("cpu", "cuda") or not (number or "0").isdigit():
+    if not re.fullmatch(r"cpu|cuda(:[0-9]+)?", name):
         raise ValueError(f"device is {name!r}: expected cpu, cuda, or one of several as in cuda:1")
     if kind == "cuda" and int(number or 0) >= torch.cuda.device_count():
         raise ValueError(

@@ -16,6 +16,7 @@ ML100K = "recbole@7b02be5, random 80/20 per user, seed 0"
 SEEDS = tuple(range(10))
 SVD_WIDTHS = (2, 4, 8, 16, 32, 64, 128, 256, 512)
 NOISE = (0.0, 0.1, 0.2, 0.3, 0.5)
+LEAVES = {"bpr": 32, "neumf": 2, "lightgcn": 64, "sgl": 128}  # from there on no run of ours rests
 DROPS = ((0.0, 0.2), (0.3, 0.2), (0.5, 0.2))  # noise, share dropped
 
 # ---------------------------------------------------------------------------------- what trains

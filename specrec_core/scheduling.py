@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 from dataclasses import dataclass
 
@@ -21,6 +21,7 @@ from specrec_core.records import Record
 # What one experiment may do wrong; anything else is a mistake in the library and stops the sweep.
 FAILURES = (FloatingPointError, ValueError, OSError, MemoryError, RuntimeError, ImportError)
 ATTEMPTS = 3
+LOOK_AGAIN = 30.0  # seconds until workers are counted anew, where they may come and go
 
 
 @dataclass(frozen=True)
@@ -67,6 +68,16 @@ class Step:
             return []
         both = zip(self.part.keys, self.part.experiments, strict=True)
         return [Step(key, experiment) for key, experiment in both]
+
+    def first_apart(self) -> list[Step]:
+        """The first of its experiments and the rest together, if it has several."""
+        if not isinstance(self.part, Together):
+            return []
+        first, *others = self.apart()
+        if len(others) == 1:
+            return [first, *others]
+        rest = Together(self.part.keys[1:], self.part.experiments[1:])
+        return [first, Step(f"{rest.keys[0]} and {len(others) - 1} more", rest)]
 
 
 def steps_of(left: dict[str, Work], device: str) -> list[Step]:
@@ -133,7 +144,7 @@ def one_after_another(todo: Sequence[Step], device: str, failed: dict[str, str])
 def spread_over(
     todo: Sequence[Step],
     executor: Executor,
-    at_once: int,
+    at_once: int | Callable[[], int],
     device: str,
     threads: int | None,
     ends: float | None,
@@ -143,25 +154,37 @@ def spread_over(
 ) -> None:
     """Keep ``at_once`` steps under way until none is left or the budget is spent.
 
-    An executor that takes no more work ends it too: what is left then is not run. What should take
-    longer than is left of the budget by the ``estimate``, which learns from what is made, is passed
-    over, and named in the end.
+    Where it is a function, it is asked again as time goes: workers may come and go. An executor
+    that takes no more work ends it too: what is left then is not run. What should take longer than
+    is left of the budget by the ``estimate``, which learns from what is made, is passed over, and
+    named in the end; of a group whose length nothing tells, one goes first and tells it.
     """
     running: dict[Future[Record | list[Record]], Step] = {}
     waiting, total, begun = list(todo), len(todo), set[str]()
     lost: Counter[str] = Counter()
     passed_over: dict[str, tuple[float, str]] = {}  # seconds and key, by the name of the experiment
+    most = at_once if callable(at_once) else lambda: at_once
     try:
         while waiting or running:
-            while waiting and len(running) < at_once and not _over(ends):
+            while waiting and len(running) < most() and not _over(ends):
                 place = _next(waiting, [step.part for step in running.values()], room)
                 if place is None:
                     break
                 step = waiting.pop(place)
                 begun.add(step.key)
-                if step.there():
+                try:
+                    if step.there():
+                        continue
+                    left = step.left()
+                except FAILURES as error:  # of what is kept of it
+                    instead = _failed(step, error, failed)
+                    waiting[:0], total = instead, total + len(instead)
                     continue
                 needs = estimate.seconds(step.part) if ends is not None else None
+                if ends is not None and needs is None and (instead := step.first_apart()):
+                    begun.discard(step.key)
+                    waiting[:0], total = instead, total + 1
+                    continue
                 if needs is not None and _over(ends, needs):
                     instead, experiment = step.apart(), step.whole or step.part
                     waiting[:0], total = instead, total + len(instead)
@@ -170,7 +193,7 @@ def spread_over(
                     continue
                 print(f"[{len(begun)}/{total}] {step.key}", flush=True)
                 try:
-                    running[executor.submit(made, step.left(), device, threads)] = step
+                    running[executor.submit(made, left, device, threads)] = step
                 except crew.BrokenExecutor as error:  # as the standard pool once a worker died
                     failed[step.key] = f"{type(error).__name__}: {error}"
                     print("the executor takes no more work: run the sweep again with a new one")
@@ -180,7 +203,11 @@ def spread_over(
                     print("budget spent: records so far are kept")
                 break
             limit = None if ends is None else max(0.0, ends - time.monotonic())
+            if callable(at_once):
+                limit = LOOK_AGAIN if limit is None else min(limit, LOOK_AGAIN)
             done, _ = wait(running, timeout=limit, return_when=FIRST_COMPLETED)
+            if not done and not _over(ends):
+                continue
             if not done:
                 under_way = ", ".join(step.key for step in running.values())
                 print(f"budget spent: {under_way} dropped, records so far are kept")
@@ -199,6 +226,11 @@ def spread_over(
                     why: BaseException = error
                     if crew.died(error):
                         lost[step.key] += 1
+                        if lost[step.key] < ATTEMPTS and room is not None and several:
+                            print(f"the worker of {step.key} died: later, alone", flush=True)
+                            room.alone(step.part)  # memory may have been short
+                            waiting.append(step)
+                            continue
                         if lost[step.key] < ATTEMPTS:
                             print(f"the worker of {step.key} died: trying again", flush=True)
                             waiting.insert(0, step)

@@ -13,14 +13,16 @@ from __future__ import annotations
 import argparse
 import math
 import os
+import re
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 
-from specrec_core import catalogue, claims, crew, records, scheduling
+from specrec_core import catalogue, claims, crew, parts, records, scheduling
 from specrec_core.estimates import Estimate, Room, duration, span
-from specrec_core.parts import Work
+from specrec_core.parts import Together, Work
+from specrec_core.records import Experiment
 
 
 def wanted(only: Sequence[str] = ()) -> dict[str, Work]:
@@ -42,8 +44,9 @@ def wanted(only: Sequence[str] = ()) -> dict[str, Work]:
         for key, e in every.items()
         if key in exact or e.name in exact or any(p in key for p in only if p not in exact)
     }
-    if not kept:
-        raise ValueError(f"only is {' '.join(only)!r}: no experiment matches; see the list command")
+    unknown = [p for p in only if p not in exact and not any(p in key for key in every)]
+    if unknown:
+        raise ValueError(f"only has {unknown}: no experiment matches; see the list command")
     return kept
 
 
@@ -63,17 +66,17 @@ def sweep(
     *,
     device: str = "cpu",
     budget: float | None = None,
-    workers: int = 1,
+    workers: int | Callable[[], int] = 1,
     executor: Executor | None = None,
     shortest_first: bool = False,
 ) -> int:
     """Run what is missing and return how many experiments are left.
 
     Longest first, so that no worker is left with a long one when the others have ended; what no
-    record tells the length of comes last. An experiment that fails is reported and does not stop
-    the others; one whose worker dies is tried again, three times in all. On a CPU an experiment
-    runs seed by seed; on a GPU those of one `specrec_core.parts.kind` run together, and one by one
-    if that fails or should take longer than is left.
+    record tells the length of comes last, the least work first. An experiment that fails is
+    reported and does not stop the others; one whose worker dies is tried again, three times in
+    all. On a CPU an experiment runs seed by seed; on a GPU those of one `specrec_core.parts.kind`
+    run together, and one by one if that fails or should take longer than is left.
 
     Parameters
     ----------
@@ -83,25 +86,30 @@ def sweep(
     workers
         Steps under way at once, in processes of this machine, one thread each; 1: one after
         another, each on all threads. On a CPU, steps that together need more memory than there is
-        wait for one another, as far as `specrec_core.estimates.Room` can tell.
+        wait for one another, as far as `specrec_core.estimates.Room` can tell. With an executor
+        it may be a function, which is asked again as time goes.
     executor
         Runs the steps instead; the caller shuts it down. `experiments.run` must be importable
         where it runs them, and the data be there; records are written here.
     shortest_first
         As many records as can be had soon.
     """
+    if executor is None and callable(workers):
+        raise ValueError("workers is a function: expected a number, or an executor with it")
     left = missing(experiments)
     past = list(records.known())
     estimate = Estimate(past, device)
     sign = 1 if shortest_first else -1
-    steps = scheduling.steps_of(left, device)
-    expected = [estimate.seconds(step.part) for step in steps]
-    order = sorted(
-        range(len(steps)), key=lambda i: (expected[i] is None, sign * (expected[i] or 0.0))
-    )
-    todo = [steps[i] for i in order]
     report(left, estimate)
-    failed: dict[str, str] = {}
+    failed = refused(left) if executor is None and device == "cpu" else {}
+    steps = scheduling.steps_of({k: e for k, e in left.items() if k not in failed}, device)
+    expected = [estimate.seconds(step.part) for step in steps]
+
+    def place(i: int) -> tuple[bool, float]:
+        seconds = expected[i]
+        return (True, work(steps[i].part)) if seconds is None else (False, sign * seconds)
+
+    todo = [steps[i] for i in sorted(range(len(steps)), key=place)]
     ends = None if budget is None else time.monotonic() + budget
     try:
         if executor is not None:
@@ -109,6 +117,7 @@ def sweep(
         elif workers == 1 and budget is None:
             scheduling.one_after_another(todo, device, failed)
         else:
+            assert not callable(workers)
             threads = 1 if workers > 1 else None
             here, room = crew.Processes(workers, threads), Room(past) if device == "cpu" else None
             try:
@@ -124,6 +133,26 @@ def sweep(
     for key, reason in failed.items():
         print(f"  failed {key}: {reason}")
     return len(left)
+
+
+def work(part: Work | Together) -> float:
+    """How much there is to do, in units that compare what no record tells the length of."""
+    if isinstance(part, Together):
+        return sum(map(work, part.experiments))
+    return float(part.dim * part.epochs * len(part.seeds)) if isinstance(part, Experiment) else 0.0
+
+
+def refused(left: dict[str, Work]) -> dict[str, str]:
+    """Why those cannot be completed here of which seeds are kept that other versions made."""
+    from specrec_core import running
+
+    now, found = running.versions(), {}
+    for key, whole in left.items():
+        try:
+            parts.check_versions(whole, now)
+        except ValueError as error:
+            found[key] = str(error)
+    return found
 
 
 def report(left: dict[str, Work], estimate: Estimate) -> None:
@@ -194,7 +223,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.command == "show":
             show(experiments)
             return 0
-        device = _device(options.device)
+        dask = getattr(options, "dask", None)
+        device = _device(options.device) if dask is None else _elsewhere(options.device)
     except ValueError as error:
         parser.error(str(error))
     if options.command == "list":
@@ -204,16 +234,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.environ["SPECREC_RESULTS"] = options.results
     budget = "" if options.budget is None else f", for {span(options.budget)} at most"
     print(f"device {device}{budget}, records go to {records.written_to()}")
-    executor, workers = None, options.workers
-    if workers is None:
-        workers = crew.cores() if device == "cpu" else 1
+    executor: Executor | None = None
+    workers: int | Callable[[], int] = options.workers or (crew.cores() if device == "cpu" else 1)
     if options.dask:
         try:
             executor, workers = crew.dask(options.dask)
         except (ImportError, OSError, ValueError) as error:
             sys.exit(str(error))
-        print(f"{options.dask}: {workers} steps at once")
-    elif workers > 1:
+        print(f"{options.dask}: {workers()} steps at once, and more as workers come")
+    elif workers != 1:
         print(f"{workers} steps at once, one thread each")
     left = sweep(
         experiments,
@@ -224,6 +253,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         shortest_first=options.shortest_first,
     )
     return 0 if left == 0 or options.budget is not None else 1
+
+
+def _elsewhere(name: str) -> str:
+    """A device of other machines, by its name alone: each worker looks for it."""
+    if not re.fullmatch(r"cpu|cuda(:[0-9]+)?", name):
+        raise ValueError(f"device is {name!r}: expected that of the workers, cpu or cuda")
+    return name
 
 
 def _device(name: str) -> str:

@@ -43,6 +43,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     config.stash[CHECKS_KEY] = Checks()
+    some = [name for name in ("keyword", "maxfail", "numprocesses") if config.getoption(name, None)]
+    if config.getoption("record_checks") and (some or any("::" in arg for arg in config.args)):
+        raise pytest.UsageError("--record-checks counts whole tests: no -k, -x, -n or ::name")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -90,8 +93,9 @@ def pytest_runtest_makereport(
     return report
 
 
-def pytest_sessionfinish(session: pytest.Session) -> None:
-    if session.config.getoption("record_checks"):
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    ended = exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED)
+    if session.config.getoption("record_checks") and ended:
         checks, tests = session.config.stash[CHECKS_KEY], marked()
         new = checks.as_recorded()
         merged = {**recorded(), **{k: v for k, v in new.items() if v["tests"] == tests.get(k)}}

@@ -139,6 +139,45 @@ def test_a_failing_chapter_leaves_its_page_and_says_where(
         book.run(tiny)
 
 
+def test_a_chapter_whose_kernel_dies_does_not_stop_the_others(
+    tiny: Book, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tiny.root / "notebooks" / "02_b.md").write_text(CHAPTER)
+    rewrite(tiny, 'print("answer"', 'os.kill(os.getpid(), 9)\nprint("answer"')
+    with pytest.raises(BookError, match=r"failed.*\n  01_a"):
+        book.run(tiny)
+    assert "notebooks/01_a.md: Kernel died" in capsys.readouterr().err
+    assert tiny.page("02_b").exists() and not tiny.page("01_a").exists()
+
+
+def test_of_the_library_only_what_names_chapters_is_left_out(tmp_path: Path) -> None:
+    names = ("parts", "part5_scaling", "models")
+    for name in names:
+        (tmp_path / f"{name}.py").write_text("old")
+    before, changes = made_from.library(tmp_path, "01_spectra"), {}
+    for name in names:
+        (tmp_path / f"{name}.py").write_text("new")
+        after = made_from.library(tmp_path, "01_spectra")
+        before, changes[name] = after, after != before
+    assert changes == {"parts": True, "part5_scaling": False, "models": True}
+
+
+def test_a_file_that_goes_while_it_is_looked_for_is_no_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("kept", "gone"):
+        (tmp_path / name).write_text(name)
+    read = Path.read_bytes
+
+    def vanishing(path: Path) -> bytes:
+        if path.name == "gone":
+            path.unlink()
+        return read(path)
+
+    monkeypatch.setattr(Path, "read_bytes", vanishing)
+    assert [name for name, _ in made_from.files(tmp_path)] == ["kept"]
+
+
 def test_without_its_data_a_chapter_runs_on_synthetic_data_and_says_so(
     tiny: Book, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

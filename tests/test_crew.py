@@ -190,6 +190,81 @@ def test_a_step_refused_beside_others_is_tried_alone(side_by_side, monkeypatch, 
     assert "failed c/hopeless: MemoryError: it needs more" in out
 
 
+def test_a_step_whose_worker_died_beside_others_is_tried_alone(side_by_side, monkeypatch, capsys):
+    """A system that is short of memory kills: beside the same neighbours it would again."""
+    long, killed = (small(dim=d, seeds=(0,)) for d in (16, 8))
+    under_way, both, died = set(), threading.Barrier(2), threading.Event()
+
+    def made(part, device, threads):
+        under_way.add(part)
+        if not died.is_set():
+            both.wait(timeout=60)
+        if part == killed and len(under_way) > 1:
+            under_way.remove(part)
+            died.set()
+            raise crew.BrokenExecutor("killed")
+        if part == long:
+            assert died.wait(timeout=60)
+            time.sleep(0.2)
+        under_way.remove(part)
+        return left_by(part)
+
+    monkeypatch.setattr(scheduling, "made", made)
+    assert sweep.sweep({"c/long": long, "c/killed": killed}, workers=2) == 0
+    assert "the worker of c/killed died: later, alone" in capsys.readouterr().out
+
+
+def test_workers_that_join_later_take_steps_too(results):
+    """As on a cluster whose jobs begin one by one."""
+    there, both = [1], threading.Barrier(2)
+
+    def side_by_side(fn, *args):
+        both.wait(timeout=60)
+        return fn(*args)
+
+    class Grows(ThreadPoolExecutor):
+        def submit(self, fn, /, *args):
+            there[0] = 2
+            return super().submit(side_by_side, fn, *args)
+
+    plan = {f"c/{d}": small(dim=d, seeds=(0,)) for d in (4, 5)}
+    with Grows(2) as executor:
+        assert sweep.sweep(plan, executor=executor, workers=lambda: there[0]) == 0
+    with pytest.raises(ValueError, match="workers is a function"):
+        sweep.sweep(plan, workers=lambda: 1)
+
+
+def test_the_limits_of_a_container_count(tmp_path, monkeypatch):
+    cpu = torch.device("cpu")
+    free, cores = memory.available(cpu), crew.cores()
+    monkeypatch.setattr(crew, "CGROUP", tmp_path)
+    monkeypatch.setattr(memory, "CGROUP", tmp_path)
+    for name, limit in (("cpu.max", "max 100000"), ("memory.max", "max")):
+        (tmp_path / name).write_text(limit)
+    assert crew.cores() == cores and memory.available(cpu) > free / 2
+    contents = {
+        "cpu.max": "100000 100000\n",
+        "memory.max": "1000000\n",
+        "memory.current": "400000\n",
+        "memory.stat": "anon 1\ninactive_file 50000\n",
+    }
+    for name, limit in contents.items():
+        (tmp_path / name).write_text(limit)
+    assert crew.cores() == 1 and memory.available(cpu) == 650_000
+
+
+def test_devices_of_a_cluster_are_looked_for_there(monkeypatch, capsys):
+    asked = []
+    monkeypatch.setattr(crew, "dask", lambda address: (None, lambda: 3))
+    monkeypatch.setattr(sweep, "sweep", lambda experiments, **how: asked.append(how) or 0)
+    over = ["run", "--only", "01_spectra", "--dask", "tcp://there:8786"]
+    assert sweep.main([*over, "--device", "cuda"]) == 0
+    assert asked[0]["device"] == "cuda" and asked[0]["workers"]() == 3
+    with pytest.raises(SystemExit):
+        sweep.main([*over, "--device", "auto"])
+    assert "expected that of the workers" in capsys.readouterr().err
+
+
 class Fails(ThreadPoolExecutor):
     """Its worker dies the first ``times`` steps."""
 
@@ -317,7 +392,7 @@ def test_a_dask_cluster_of_two_workers_survives_the_death_of_one(results):
         n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None, silence_logs=50
     ) as cluster:
         executor, at_once = crew.dask(cluster.scheduler_address)
-        assert at_once == 2
+        assert at_once() == 2
         client = executor._client
         victim = next(iter(client.run(os.getpid).values()))
 

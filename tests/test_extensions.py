@@ -105,6 +105,8 @@ def test_a_formula_keeps_the_sign_that_follows(published: Path, tmp_path: Path) 
     assert together == [r"\(x\),", r"\(y\))"]
     text = page.select_one(".body p").get_text()
     assert text == r"With \(x\), and (\(y\)) or \(z\) of them, \(v\)."
+    page, _ = built(tmp_path / "same", "*x*, $b$, $c$.")  # two texts that say the same
+    assert page.select_one(".body p").get_text() == r"x, \(b\), \(c\)."
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import torch
 
-from specrec_core import catalogue, experiments, memory, parts, records, scheduling
+from specrec_core import catalogue, experiments, memory, parts, records, scheduling, sweep
 from specrec_core.estimates import Estimate
 from specrec_core.parts import Together
 from specrec_core.records import Experiment
@@ -105,6 +105,27 @@ def test_a_group_that_takes_too_long_is_run_one_by_one(results, monkeypatch, cap
     in_a_pool(todo, {}, ends=time.monotonic() + 40.0)
     assert records.find(PLAN["c/one"]) is None and records.find(PLAN["c/fast"]) is not None
     assert "passed over c/one: about 50 s at least" in capsys.readouterr().out
+
+
+def test_of_a_group_of_unknown_length_one_goes_first_and_tells_it(results, monkeypatch):
+    """Else a group that is longer than the budget would be begun again and again."""
+    plan = {"c/one": GRID, "c/fast": PLAN["c/fast"], "c/third": GRID.with_(learning_rate=0.02)}
+    ran, run = [], experiments.run_together
+    monkeypatch.setattr(
+        experiments, "run_together", lambda some, **how: ran.append(len(some)) or run(some, **how)
+    )
+    monkeypatch.setattr(records, "known", lambda: iter(()))
+    in_a_pool(scheduling.steps_of(plan, "cuda"), {}, ends=time.monotonic() + 600.0)
+    assert ran == [1, 2]
+    assert all(records.find(e) is not None for e in plan.values())
+
+
+def test_the_least_work_of_what_is_unknown_goes_first(results, monkeypatch, capsys):
+    monkeypatch.setattr(records, "known", lambda: iter(()))
+    plan = {"c/wide": GRID.with_(dim=64), "c/narrow": GRID.with_(dim=2), "c/one": GRID}
+    assert sweep.sweep(plan, device="cpu") == 0
+    out = capsys.readouterr().out
+    assert out.index("] c/narrow") < out.index("] c/one") < out.index("] c/wide")
 
 
 def test_as_many_replicas_as_fit(monkeypatch):

@@ -107,6 +107,47 @@ def test_seeds_joined_are_the_record_of_all_together(results):
     old = dataclasses.replace(made[0], versions={**made[0].versions, "torch": "0.1"})
     with pytest.raises(ValueError, match="versions differs between the seeds"):
         parts.joined(whole, [old, *made[1:]])
+    gpu = dataclasses.replace(made[0], device="NVIDIA H200")
+    with pytest.raises(ValueError, match="kind of device differs between the seeds"):
+        parts.joined(whole, [gpu, *made[1:]])
+
+
+def test_seeds_of_other_threads_and_processes_are_joined(results):
+    """What a process had loaded before is not a difference, and threads are both named."""
+    whole = small(seeds=(3, 1))
+    one, two = (experiments.run(part, progress=False) for part in parts.seeds_of(whole))
+    one = dataclasses.replace(one, device="cpu (x86_64, threads: 2)")
+    two = dataclasses.replace(two, device="cpu (x86_64, threads: 1)",
+                              versions={**two.versions, "sklearn": "1.0"})  # fmt: skip
+    both = parts.joined(whole, [one, two])
+    assert both.device == "cpu (x86_64, threads: 2; x86_64, threads: 1)"
+    assert both.versions == one.versions
+
+
+def test_seeds_of_other_versions_are_refused_before_anything_runs(results, monkeypatch, capsys):
+    whole = small(seeds=(0, 1))
+    first = parts.seeds_of(whole)[0]
+    made = experiments.run(first, progress=False)
+    dataclasses.replace(made, versions={**made.versions, "torch": "0.1"}).save(parts.folder())
+    ran, run = [], experiments.run
+    monkeypatch.setattr(experiments, "run", lambda e, **k: ran.append(e.dim) or run(e, **k))
+    assert sweep.sweep({"c/old": whole, "c/new": small(dim=5, seeds=(0,))}) == 1
+    assert ran == [5]
+    assert "failed c/old: seed 0 of it was made with {'torch': '0.1'}" in capsys.readouterr().out
+
+
+def test_a_broken_part_fails_alone(results, capsys):
+    whole = small(seeds=(0, 1))
+    plan = {"c/a": whole, "c/b": small(dim=5, seeds=(0,))}
+    made = experiments.run(parts.seeds_of(whole)[0], progress=False)
+    path = made.save(parts.folder())
+    monkey = dataclasses.replace(made, profile="quick")
+    monkey.save(parts.folder())
+    other = experiments.run(parts.seeds_of(whole)[1], progress=False)
+    other.save(parts.folder())
+    assert sweep.sweep(plan, budget=60.0) == 1
+    assert records.find(plan["c/b"]) is not None and path.exists()
+    assert "profile differs between the seeds" in capsys.readouterr().out
 
 
 def test_a_seed_that_is_done_is_not_run_again(results, monkeypatch):
@@ -239,6 +280,8 @@ def test_kill_and_restart_loses_only_the_experiment_under_way(results):
 def test_only_names_what_it_does_not_know():
     with pytest.raises(ValueError, match="no experiment matches"):
         sweep.wanted(["no-such-chapter"])
+    with pytest.raises(ValueError, match=r"only has \['03_hihg_pass'\]"):
+        sweep.wanted(["01_spectra", "03_hihg_pass"])
 
 
 def test_a_key_or_a_name_is_that_experiment_alone():
@@ -261,7 +304,7 @@ def test_show_names_the_file_of_a_record_and_its_numbers(results, capsys):
     assert "not run yet" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("name", ["gpu", "cuda:x", "cuda:99"])
+@pytest.mark.parametrize("name", ["gpu", "cuda:x", "cuda:99", "cpu:1", "cuda:"])
 def test_a_device_that_is_not_there_is_named(name, capsys):
     with pytest.raises(ValueError, match=f"device is '{name}'"):
         experiments.run(small(), device=name)

@@ -37,8 +37,9 @@ class TogetherWithSigns(SphinxPostTransform):
                 continue
             parent, at = formula.parent, formula.parent.index(formula)
             together = nodes.inline(classes=["specrec-together"])
+            # By place: texts are found by what they say, and another may say the same.
+            parent[at + 1] = nodes.Text(after.astext()[match.end() :])
             parent.remove(formula)
-            parent.replace(after, nodes.Text(after.astext()[match.end() :]))
             together += [formula, nodes.Text(match[0])]
             parent.insert(at, together)
 
