@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from specrec_core.arguments import REDUCTIONS, VARIANTS, between, one_of
+from specrec_core.arguments import REDUCTIONS, VARIANTS, between, one_of, whole_part
 from specrec_core.graph import NormalisedAdjacency, Sides
 from specrec_core.interactions import CSR
 from specrec_core.losses import info_nce, unit
@@ -228,7 +228,7 @@ def thinned(train: CSR, dropout: float, streams: Sequence[torch.Generator]) -> C
     Rounding error of the product never lowers the floor (0.2 of 10 is 2, with a dropout of 0.8).
     """
     n_users, n_items = train.shape
-    kept = int(train.nnz * (1 - dropout) + 1e-9)
+    kept = whole_part(train.nnz * (1 - dropout))
     rows, users, items = train.rows(), [], []
     for r, stream in enumerate(streams):
         order = torch.randperm(train.nnz, generator=stream, device=train.device)

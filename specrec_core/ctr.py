@@ -183,8 +183,8 @@ class DCNv2(Clicks):
         x = F.relu(self.norms[position](self.blocks[position](x)))
         if not (self.training and self.dropout):
             return x
-        kept = torch.rand(x.shape, generator=self.masks) >= self.dropout
-        return x * kept / (1 - self.dropout)
+        kept = torch.rand(x.shape, generator=self.masks) >= self.dropout  # drawn on the CPU
+        return x * kept.to(x.device) / (1 - self.dropout)
 
     def penalty(self) -> Tensor | float:
         if not self.regularised:
@@ -194,7 +194,7 @@ class DCNv2(Clicks):
             assert isinstance(layer, nn.Linear)
             if self.regularised == "official":
                 blocks = fields_of(layer.weight, self.dim)
-                total = total + orthogonality(blocks.mT, torch.ones(blocks.shape[:2]))
+                total = total + orthogonality(blocks.mT, blocks.new_ones(blocks.shape[:2]))
             else:
                 blocks = fields_of(layer.weight, self.dim)
                 total = total + orthogonality(blocks, self.scales[position])
@@ -223,7 +223,7 @@ def orthogonality(blocks: Tensor, scales: Tensor) -> Tensor:
 
     Zero where each block keeps all singular values in proportion, so that no abundance is lost.
     """
-    identity = torch.eye(blocks.shape[-1], dtype=blocks.dtype)
+    identity = torch.eye(blocks.shape[-1], dtype=blocks.dtype, device=blocks.device)
     return (blocks.mT @ blocks - scales[..., None, None] * identity).square().sum()
 
 
@@ -266,16 +266,18 @@ def fit(
     As the official code: Adam with weight decay 1e-6, the same order of rows in every epoch, and
     an end at the ``patience``-th epoch in a row without a better AUC.
     """
-    codes, labels = _tensors(log, train)
+    codes, labels = _tensors(log, train, model.embeddings.device)
+    starts = list(range(0, len(labels), batch_size))
+    if len(starts) > 1 and len(labels) - starts[-1] == 1:
+        starts.pop()  # one row has no variance to normalise by: it goes with those before
     optimizer = torch.optim.Adam(model.parameters(), lr=learning_rate, weight_decay=WEIGHT_DECAY)
     losses: list[float] = []
     curve: list[float] = []
     best: dict[str, Tensor] = {}
     for _ in range(epochs):
         model.train()
-        total = torch.zeros(())
-        for start in range(0, len(labels), batch_size):
-            part = slice(start, start + batch_size)
+        total = labels.new_zeros(())
+        for part in map(slice, starts, [*starts[1:], len(labels)]):
             loss = F.binary_cross_entropy_with_logits(model(codes[part]), labels[part])
             optimizer.zero_grad(set_to_none=True)
             (loss + model.penalty()).backward()
@@ -297,10 +299,10 @@ def fit(
 def predict(model: Clicks, log: ClickLog, rows: np.ndarray, batch_size: int = 8192) -> np.ndarray:
     """Logits of ``rows``, ``(len(rows),)``."""
     model.eval()
-    codes, _ = _tensors(log, rows)
-    return torch.cat([model(part) for part in codes.split(batch_size)]).double().numpy()
+    codes, _ = _tensors(log, rows, model.embeddings.device)
+    return torch.cat([model(part) for part in codes.split(batch_size)]).double().cpu().numpy()
 
 
-def _tensors(log: ClickLog, rows: np.ndarray) -> tuple[Tensor, Tensor]:
-    labels = torch.as_tensor(log.labels[rows], dtype=torch.float32)
-    return torch.as_tensor(log.codes[rows], dtype=torch.int64), labels
+def _tensors(log: ClickLog, rows: np.ndarray, device: torch.device) -> tuple[Tensor, Tensor]:
+    labels = torch.as_tensor(log.labels[rows], dtype=torch.float32, device=device)
+    return torch.as_tensor(log.codes[rows], dtype=torch.int64, device=device), labels

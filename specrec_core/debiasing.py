@@ -28,7 +28,7 @@ from torch import Tensor
 from specrec_core import losses
 from specrec_core.arguments import WEIGHTED_LOSSES, one_of
 from specrec_core.losses import check_scores
-from specrec_core.strengths import Strength
+from specrec_core.strengths import Strength, spread
 
 
 def zero_sum(positive: Tensor, negative: Tensor, weight: Strength = 0.9) -> Tensor:
@@ -42,6 +42,7 @@ def zero_sum(positive: Tensor, negative: Tensor, weight: Strength = 0.9) -> Tens
     total = (positive.unsqueeze(-1) + negative).abs()
     # 1 − tanh x = 2 / (1 + exp 2x)
     even = (F.softplus(2 * total) - math.log(2)).mean((-2, -1))
+    weight = spread(weight, even)
     return (weight * losses.bpr(positive, negative) + (1 - weight) * even) / 2
 
 
@@ -72,7 +73,7 @@ def macr(
     )
     of_items = losses.bce(item_positive, item_negative)
     of_users = losses.bce(user, user.unsqueeze(-1).expand(negative.shape))
-    return fused + items * of_items + users * of_users
+    return fused + spread(items, fused) * of_items + spread(users, fused) * of_users
 
 
 def macr_scores(scores: Tensor, item: Tensor, user: Tensor, reference: float = 40.0) -> Tensor:
@@ -110,7 +111,12 @@ def deconfounded_bpr(
     `smoothed_popularity`.
     """
     check_scores(of_positive, of_negative)
-    return losses.bpr((F.elu(positive) + 1) * of_positive, (F.elu(negative) + 1) * of_negative)
+    return losses.bpr(elu_plus_one(positive) * of_positive, elu_plus_one(negative) * of_negative)
+
+
+def elu_plus_one(scores: Tensor) -> Tensor:
+    """ELU(s) + 1: s + 1 above 0 and exp(s) below, where the sum itself would be rounded to 0."""
+    return F.relu(scores) + scores.clamp(max=0).exp()
 
 
 def popularity_scores(scores: Tensor, factors: Tensor | None) -> Tensor:
@@ -120,7 +126,7 @@ def popularity_scores(scores: Tensor, factors: Tensor | None) -> Tensor:
 
     Shapes: ``scores (*, B, m)``, ``factors (m,)`` → ``(*, B, m)``.
     """
-    positive = F.elu(scores) + 1
+    positive = elu_plus_one(scores)
     return positive if factors is None else positive * factors.to(scores)
 
 
@@ -289,6 +295,7 @@ def invariant(
 
 
 def _centred(vectors: Tensor) -> Tensor:
-    distances = torch.cdist(vectors, vectors)
+    # By differences: by a matrix product, rounding gives even equal rows a distance.
+    distances = torch.cdist(vectors, vectors, compute_mode="donot_use_mm_for_euclid_dist")
     rows, columns = distances.mean(-1, keepdim=True), distances.mean(-2, keepdim=True)
     return distances - rows - columns + distances.mean((-2, -1), keepdim=True)

@@ -205,12 +205,15 @@ def catalogue_metrics(
     when one gets all. ``share[g]``: share of the filled slots that hold items of group g. Gini
     and shares are NaN where no slot is filled.
     """
-    _check_groups(item_groups, n_items, items.device)
+    item_groups = _check_groups(item_groups, n_items, items.device)
+    cuts = _cut_offs(k)
+    if cuts[-1] > items.shape[-1]:
+        raise ValueError(f"k: {cuts[-1]}, expected at most the length of lists, {items.shape[-1]}")
     replicas = items.shape[0]
     offset = torch.arange(replicas, device=items.device).view(-1, 1, 1) * (n_items + 1)
     weight = 2 * torch.arange(1, n_items + 1, device=items.device) - n_items - 1
     result = {}
-    for cut in _cut_offs(k):
+    for cut in cuts:
         slots = (items[..., :cut] + 1 + offset).flatten()  # column 0 takes the empty ones
         counts = slots.bincount(minlength=replicas * (n_items + 1)).view(replicas, -1)[:, 1:]
         total = counts.sum(-1).double()
@@ -278,13 +281,15 @@ def _convention(name: str) -> Convention:
     return CONVENTIONS[name]
 
 
-def _check_groups(groups: Tensor | None, n_items: int, device: torch.device) -> None:
+def _check_groups(groups: Tensor | None, n_items: int, device: torch.device) -> Tensor | None:
     if groups is None:
-        return
-    if groups.shape != (n_items,) or groups.is_floating_point() or bool((groups < 0).any()):
+        return None
+    numbers = not (groups.is_floating_point() or groups.dtype == torch.bool)
+    if groups.shape != (n_items,) or not numbers or bool((groups < 0).any()):
         raise ValueError(
             f"item_groups: shape {tuple(groups.shape)} {groups.dtype}, expected one integer from 0 "
             f"for each of {n_items} items"
         )
     if groups.device != device:
         raise ValueError(f"item_groups: on {groups.device}, expected {device}")
+    return groups.long()

@@ -6,6 +6,7 @@ column of a node without edges are zero.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -82,6 +83,13 @@ class NormalisedAdjacency:
         )
 
 
+def compressed(offsets: Tensor, indices: Tensor, values: Tensor, shape: tuple[int, int]) -> Tensor:
+    """A torch tensor of compressed rows, without a check and torch's word that they may change."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Sparse CSR tensor support is in beta")
+        return torch.sparse_csr_tensor(offsets, indices, values, shape, check_invariants=False)
+
+
 @dataclass(frozen=True, eq=False)
 class Rows:
     """Compressed rows of a sparse matrix, for products with dense columns."""
@@ -95,7 +103,7 @@ class Rows:
         values = self.values.to(x.dtype)
         if x.is_cuda:
             shape = (self.offsets.shape[0] - 1, x.shape[0])
-            return torch.sparse_csr_tensor(self.offsets, self.indices, values, shape) @ x
+            return compressed(self.offsets, self.indices, values, shape) @ x
         # On a CPU this is several times as fast as torch.sparse: a weighted sum of rows.
         return F.embedding_bag(
             self.indices,

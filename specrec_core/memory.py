@@ -184,8 +184,12 @@ def _step(e: Experiment, users: int, items: int, train: int, count: int, table: 
         step += 6 * pairs * (2 * e.dim + sum(e.hidden)) * FLOAT
     elif e.sets:
         step += 6 * pairs * e.sets * (e.width + e.dim) * FLOAT
-    if e.regularizer == "directspec+" or e.regularizer == "uniformity":
+    if e.regularizer in ("directspec+", "uniformity", "spectral_contrastive"):
         step += 6 * batch * batch * FLOAT
+    if e.debias == "invcf":  # distances of both embeddings, of users and of items
+        step += 18 * batch * batch * FLOAT
+    if e.debias == "ipl":  # of all training pairs
+        step += 40 * train
     return count * step
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import scipy.sparse as sp
 
-from specrec_core.arguments import NOISE_KINDS, between, one_of
+from specrec_core.arguments import NOISE_KINDS, between, one_of, whole_part
 from specrec_core.interactions import Interactions, binary, generator
 
 
@@ -41,7 +41,7 @@ def plant(data: Interactions, share: float, *, kind: str = "added", seed: int) -
     """
     between("share", share, 0.0, 1.0)
     one_of("kind", kind, NOISE_KINDS)
-    count = int(np.floor(share * data.train.nnz + 1e-9))
+    count = whole_part(share * data.train.nnz)
     n_users, n_items = data.train.shape
     every = binary(data.train + data.validation + data.test)
     if count > n_users * n_items - every.nnz:

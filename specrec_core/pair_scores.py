@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -11,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from specrec_core.graph import Rows
+from specrec_core.graph import Rows, compressed
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,11 +60,7 @@ class _Scores(torch.autograd.Function):
         ctx.save_for_backward(users, items)
         ctx.pairs = pairs
         none = users.new_zeros(pairs.items.shape)
-        with warnings.catch_warnings():  # torch says that compressed rows may still change
-            warnings.filterwarnings("ignore", "Sparse CSR tensor support is in beta")
-            kept = torch.sparse_csr_tensor(
-                pairs.offsets, pairs.items, none, (len(users), len(items)), check_invariants=False
-            )
+        kept = compressed(pairs.offsets, pairs.items, none, (len(users), len(items)))
         return torch.sparse.sampled_addmm(kept, users, items.T, beta=0.0).values()
 
     @staticmethod

@@ -154,7 +154,8 @@ def variance_covariance(
     v = centred.mT @ centred / (rows.shape[-2] - 1)
     deviation = (v.diagonal(dim1=-2, dim2=-1) + epsilon).sqrt()
     variance = F.relu(target - deviation).mean(-1)
-    return variance + covariance * _off_diagonal(v).square().sum((-2, -1)) / rows.shape[-1]
+    others = _off_diagonal(v).square().sum((-2, -1)) / rows.shape[-1]
+    return variance + spread(covariance, others) * others
 
 
 def log_determinant(rows: Tensor, epsilon: float = 1.0) -> Tensor:
@@ -186,12 +187,13 @@ def directau(
 ) -> Tensor:
     """DirectAU: alignment + γ · mean uniformity of the two sides [wang2022directau]."""
     even = (uniformity(users, temperature) + uniformity(items, temperature)) / 2
-    return losses.alignment(users, items) + strength * even
+    return losses.alignment(users, items) + spread(strength, even) * even
 
 
 def barlow_twins(users: Tensor, items: Tensor, strength: Strength = 5e-3) -> Tensor:
     """Barlow Twins: invariance + λ · redundancy of the pair [zbontar2021barlow]."""
-    return losses.invariance(users, items) + strength * redundancy(users, items)
+    between = redundancy(users, items)
+    return losses.invariance(users, items) + spread(strength, between) * between
 
 
 def spectral_contrastive(users: Tensor, items: Tensor) -> Tensor:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import scipy
 import torch
+import torch.nn.functional as F
 
 from specrec_core import parts, spectra
 from specrec_core.arguments import activation_of
@@ -20,7 +21,6 @@ from specrec_core.evaluation import evaluate, popularity_groups
 from specrec_core.interactions import Interactions
 from specrec_core.item_metrics import head_and_tail, spike_metrics
 from specrec_core.lanes import Lanes
-from specrec_core.losses import unit
 from specrec_core.models import MF, generator
 from specrec_core.popularity import popularity_metrics
 from specrec_core.ranking import Score, recommend
@@ -207,8 +207,8 @@ def _of(replica: int, values: Mapping[str, list[Any]]) -> dict[str, list[Any]]:
 
 @torch.no_grad()
 def cosine_scorer(model: MF) -> Score:
-    """As `MF.scorer`, of final embeddings divided by their norms."""
-    users, items = (unit(x) for x in model())
+    """As `MF.scorer`, of final embeddings divided by their norms; a row of zeros scores 0."""
+    users, items = (F.normalize(x, dim=-1) for x in model())
     return lambda ids: users[:, ids] @ items.mT
 
 

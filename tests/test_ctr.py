@@ -167,6 +167,12 @@ def test_the_loss_of_an_epoch_is_the_mean_over_rows(log):
     assert fitted.loss == [pytest.approx(expected.item(), rel=1e-5)]
 
 
+def test_a_last_row_by_itself_goes_with_those_before(log):
+    model = ctr.DCNv2(log.cardinalities.tolist(), 4, layers=1, width=8)
+    fitted = ctr.fit(model, log, np.arange(65), np.arange(100, 300), epochs=1, batch_size=32)
+    assert np.isfinite(fitted.loss).all()
+
+
 def test_of_equally_good_epochs_the_first_is_kept(log, monkeypatch):
     monkeypatch.setattr(ctr, "auc", lambda labels, scores: 0.5)
     rows, other = np.arange(100), np.arange(100, 200)

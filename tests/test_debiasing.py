@@ -101,6 +101,9 @@ def test_popularity_deconfounding(device):
     close(
         debiasing.popularity_scores(scores, predicted**0.2), plain * predicted.cpu().numpy() ** 0.2
     )
+    low = torch.tensor([[[-20.0, -18.5, -17.4, -19.0, 3.0]]], device=device)  # in single precision
+    order = debiasing.popularity_scores(low, None).argsort(stable=True, descending=True)
+    assert order.flatten().tolist() == [4, 2, 1, 3, 0]
 
 
 def test_predicted_popularity_stays_within_its_bounds():
@@ -183,6 +186,19 @@ def test_distance_correlation(device):
     rotation = torch.linalg.qr(numbers(3, 3, device=device)).Q
     moved = 4 * x @ rotation + 1
     torch.testing.assert_close(debiasing.distance_correlation(x, moved), torch.ones_like(got))
+
+
+def test_distance_correlation_in_single_precision(device):
+    """Of as many rows as make torch take distances by a matrix product if it may."""
+    for width in (8, 64):
+        x, y = (numbers(64, width, seed=seed, device=device) for seed in (0, 1))
+        x = 10 + 0.01 * x
+        exact = debiasing.distance_correlation(x.float().double(), y.float().double())
+        got = debiasing.distance_correlation(x.float(), y.float())
+        torch.testing.assert_close(got.double(), exact, rtol=1e-4, atol=0)
+        same = x[:1].float().expand(64, -1).clone().requires_grad_()
+        nothing = debiasing.distance_correlation(same, y.float())
+        assert nothing == 0 and not torch.autograd.grad(nothing, same)[0].any()
 
 
 def test_a_constant_sample_correlates_with_nothing(device):

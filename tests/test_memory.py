@@ -18,9 +18,12 @@ from torch.utils._pytree import tree_leaves
 from specrec_core import catalogue, experiments, memory, sampling
 from specrec_core.arguments import OPTIMIZERS
 from specrec_core.building import build, interactions
+from specrec_core.corrections import Debiasing
 from specrec_core.interactions import Interactions
 from specrec_core.records import Experiment
+from specrec_core.regularization import Regularizer
 from specrec_core.replicas import optimizer_of
+from specrec_core.steps import Objective
 
 CONTRAST = dict(layers=2, contrast_weight=0.1, contrast_temperature=0.5)
 MODELS = {
@@ -231,6 +234,32 @@ def test_a_contrastive_step_forms_no_more_than_was_said(model, batch):
     ids = [torch.randint(0, n, (2, batch)) for n in (8000, 4000)]
     with Living() as step:
         made.own_loss(made.training_pass(), ids).sum().backward()
+    assert step.peak <= memory.needed(wanted, data.statistics)["step"] <= 3 * step.peak
+
+
+@pytest.mark.parametrize(
+    "name, settings",
+    [
+        (
+            "invcf",
+            dict(loss="sampled_softmax", debias="invcf", debias_settings=(0.1, 0.1, 0.1, 0.2)),
+        ),
+        ("spectral_contrastive", dict(loss="inner_product", strength=0.1)),
+    ],
+)
+def test_a_step_that_compares_all_rows_of_a_batch_forms_no_more_than_was_said(name, settings):
+    if "debias" not in settings:
+        settings = settings | {"regularizer": name}
+    wanted = experiment("mf", batch_size=1024, seeds=(0,), **settings)
+    data = at_random(3000, 2000, 200_000)
+    train, model = data.csr("train"), build(wanted, data, wanted.seeds, "cpu")
+    debias = Debiasing(wanted.debias, wanted.debias_settings).on(train, torch.float32)
+    debias.prepare(model)
+    balance = Regularizer(wanted.regularizer, wanted.strength).on(train)
+    rows = [torch.randn(1, 1024, *n, 8, requires_grad=True) for n in ((), (), (1,))]
+    ids = [torch.randint(0, n, (1, 1024)) for n in (3000, 2000)] + [torch.zeros(1, 1024, 1).long()]
+    with Living() as step:
+        Objective(wanted.loss, balance, debias).of_rows(model, rows, ids).sum().backward()
     assert step.peak <= memory.needed(wanted, data.statistics)["step"] <= 3 * step.peak
 
 

@@ -6,9 +6,11 @@ import scipy.sparse as sp
 import torch
 
 from specrec_core import synthetic
+from specrec_core.arguments import check_metric
 from specrec_core.graph import BLOCK, NormalisedAdjacency
 from specrec_core.interactions import CSR
 from specrec_core.models import MF, LightGCN
+from specrec_core.running import cosine_scorer
 from specrec_core.training import fit
 
 
@@ -207,3 +209,17 @@ def test_fit_names_what_is_no_model():
     data = synthetic.dcbm(n_users=60, n_items=40, n_communities=3, mean_degree=6.0)
     with pytest.raises(ValueError, match="model is a Linear: expected an MF"):
         fit(torch.nn.Linear(2, 2), data)
+
+
+def test_a_row_of_zeros_scores_zero_by_angle():
+    model = MF(3, 4, 2)
+    with torch.no_grad():
+        model.items[0, 1] = 0.0  # as that of an item without edges, where layer 0 is left out
+    scores = cosine_scorer(model)(torch.arange(3))
+    assert scores.isfinite().all() and not scores[..., 1].any() and scores[..., 0].all()
+
+
+@pytest.mark.parametrize("metric", ["ndcg@010", "ndcg@²", "ndcg@0", "ndcg", "ndcg@-1"])
+def test_a_metric_is_a_name_and_a_cut_off(metric):
+    with pytest.raises(ValueError, match="metric is"):
+        check_metric(metric)

@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from specrec_core import synthetic
+from specrec_core import debiasing, regularizers, synthetic
+from specrec_core.arguments import whole_part
 from specrec_core.contrastive import SGL, XSimGCL
 from specrec_core.models import MF
 from specrec_core.regularization import Regularizer
@@ -138,6 +139,25 @@ def test_what_does_not_fit_the_replicas_is_refused(data):
     with pytest.raises(ValueError, match=r"contrast_temperature is .*: expected numbers above 0"):
         SGL(data.csr("train", "cpu"), 4, layers=2, contrast_weight=0.1, edge_dropout=0.1,
             contrast_temperature=torch.tensor([0.0]), reduction="sum")  # fmt: skip
+
+
+def test_values_of_another_precision_leave_that_of_a_loss():
+    rows, other = torch.randn(3, 6, 4), torch.randn(3, 6, 4)
+    scores, negative = torch.randn(3, 6), torch.randn(3, 6, 2)
+    value = torch.tensor([0.1, 0.5, 1.0], dtype=torch.float64)
+    for loss in (
+        regularizers.directau(rows, other, value, value),
+        regularizers.barlow_twins(rows, other, value),
+        regularizers.variance_covariance(rows, value),
+        debiasing.zero_sum(scores, negative, value),
+        debiasing.macr(scores, negative, scores, negative, scores, items=value, users=value),
+    ):
+        assert loss.dtype == torch.float32 and loss.shape == (3,)
+
+
+def test_whole_parts_are_not_lowered_by_rounding():
+    products = {31_457_280 * (1 - 0.8): 6_291_456, 10 * (1 - 0.8): 2, 2.5: 2, 2.999: 2}
+    assert [whole_part(x) for x in products] == list(products.values())
 
 
 def test_one_value_and_many():
