@@ -87,6 +87,13 @@ def between(name: str, value: float, low: float, high: float, *, ends: bool = Tr
         )
 
 
+def device_named(name: str) -> str:
+    """``cpu``, ``cuda`` or ``cuda:1``; ValueError unless it is the name of a device like these."""
+    if not re.fullmatch(r"cpu|cuda(:[0-9]+)?", name):
+        raise ValueError(f"device is {name!r}: expected cpu, cuda, or one of several as in cuda:1")
+    return name
+
+
 def whole_part(product: float) -> int:
     """⌊product⌋, where rounding error of the product is not to lower it: 2 of 0.2 · 10."""
     return int(product * (1 + 1e-12) + 1e-9)

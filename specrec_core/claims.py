@@ -146,7 +146,7 @@ class Comparison:
         value = self.reported.value if self.reported else None
         reported, source = NOT_REPORTED, ""
         if self.reported is not None and value is not None:
-            near = f"judged within {100 * self.tolerance:g} %"
+            near = f"within\u00a0{100 * self.tolerance:g}\u00a0%"  # on one line
             reported = f"{number(value, self.digits)} ({self.reported.provenance}; {near})"
             source = self.reported.source
         record = records[self.label]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import platform
-import re
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -14,7 +13,7 @@ import torch
 import torch.nn.functional as F
 
 from specrec_core import parts, spectra
-from specrec_core.arguments import activation_of
+from specrec_core.arguments import activation_of, device_named
 from specrec_core.building import build
 from specrec_core.corrections import Debiasing
 from specrec_core.evaluation import evaluate, popularity_groups
@@ -251,9 +250,7 @@ def versions(*further: str) -> dict[str, str]:
 
 def device_of(name: str) -> torch.device:
     """The device ``cpu``, ``cuda`` or ``cuda:1``; ValueError where torch has none of that name."""
-    kind, _, number = name.partition(":")
-    if not re.fullmatch(r"cpu|cuda(:[0-9]+)?", name):
-        raise ValueError(f"device is {name!r}: expected cpu, cuda, or one of several as in cuda:1")
+    kind, _, number = device_named(name).partition(":")
     if kind == "cuda" and int(number or 0) >= torch.cuda.device_count():
         raise ValueError(
             f"device is {name!r}, but torch {torch.__version__} sees {torch.cuda.device_count()} "

@@ -13,13 +13,13 @@ from __future__ import annotations
 import argparse
 import math
 import os
-import re
 import sys
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 
 from specrec_core import catalogue, claims, crew, parts, records, scheduling
+from specrec_core.arguments import device_named
 from specrec_core.estimates import Estimate, Room, duration, span
 from specrec_core.parts import Together, Work
 from specrec_core.records import Experiment
@@ -224,7 +224,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             show(experiments)
             return 0
         dask = getattr(options, "dask", None)
-        device = _device(options.device) if dask is None else _elsewhere(options.device)
+        # Those of other machines are looked for there.
+        device = _device(options.device) if dask is None else device_named(options.device)
     except ValueError as error:
         parser.error(str(error))
     if options.command == "list":
@@ -253,13 +254,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         shortest_first=options.shortest_first,
     )
     return 0 if left == 0 or options.budget is not None else 1
-
-
-def _elsewhere(name: str) -> str:
-    """A device of other machines, by its name alone: each worker looks for it."""
-    if not re.fullmatch(r"cpu|cuda(:[0-9]+)?", name):
-        raise ValueError(f"device is {name!r}: expected that of the workers, cpu or cuda")
-    return name
 
 
 def _device(name: str) -> str:

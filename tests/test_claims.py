@@ -48,7 +48,7 @@ def test_comparison(value, tolerance, verdict):
     got = row.verdict({"a": record(experiment())})
     assert got.verdict == verdict
     assert got.reproduced.startswith("0.1500 ±")
-    judged = got.reported.endswith(f"; judged within {100 * tolerance:g} %)")
+    judged = got.reported.endswith(f"; within\u00a0{100 * tolerance:g}\u00a0%)")
     assert judged if value is not None else got.reported == claims.NOT_REPORTED
     assert got.record == experiment().name
     assert row.verdict({"a": None}).verdict == claims.NOT_RUN

@@ -262,7 +262,7 @@ def test_devices_of_a_cluster_are_looked_for_there(monkeypatch, capsys):
     assert asked[0]["device"] == "cuda" and asked[0]["workers"]() == 3
     with pytest.raises(SystemExit):
         sweep.main([*over, "--device", "auto"])
-    assert "expected that of the workers" in capsys.readouterr().err
+    assert "device is 'auto': expected cpu, cuda" in capsys.readouterr().err
 
 
 class Fails(ThreadPoolExecutor):
