@@ -7,14 +7,17 @@ from torch import Tensor
 
 from specrec_core.interactions import CSR
 
+PAIRS = 2**20  # of entries, to look at at a time: of frequent columns there are many
+
 
 class CoOccurrence:
     """Which of a batch of rows of a sparse matrix share a column; rows need not be distinct.
 
     Only the entries of the batch are touched: they are sorted by column, and the entries of one
-    column are paired. Neither rows × rows nor its sparse form is ever made. How many entries and
-    pairs there are is known on the device alone, and sizes are of use on the host: on CUDA each
-    call waits for the device, and with it each step of ``directspec+`` with two temperatures.
+    column are paired, some columns at a time. Neither rows × rows nor its sparse form is ever made.
+    How many entries and pairs there are is known on the device alone, and sizes are of use on the
+    host: on CUDA each call waits for the device, and with it each step of ``directspec+`` with two
+    temperatures.
     """
 
     def __init__(self, matrix: CSR) -> None:
@@ -33,12 +36,13 @@ class CoOccurrence:
         _, group, count = torch.unique_consecutive(column, return_inverse=True, return_counts=True)
         # Of each entry, as many pairs as its column has entries, and where those begin.
         pairs, begin = count[group], (count.cumsum(0) - count)[group]
-        place = torch.repeat_interleave(begin - (pairs.cumsum(0) - pairs), pairs)
-        place += torch.arange(place.shape[0], device=place.device)
-        cell = torch.repeat_interleave(owner * size, pairs)
-        cell += (owner % size)[place]
+        _, sizes = torch.unique_consecutive(pairs.cumsum(0) // PAIRS, return_counts=True)
+        pieces = (x.split(sizes.tolist()) for x in (owner * size, begin, pairs))
         related = (ids.unsqueeze(-1) == ids.unsqueeze(-2)).view(-1)
-        related[cell] = True
+        other = owner % size
+        for row, first, length in zip(*pieces, strict=True):
+            entry, place = _runs(length)
+            related[row[entry] + other[first[entry] + place]] = True
         return related.view(*ids.shape, size)
 
 

@@ -20,6 +20,7 @@ import torch
 
 from specrec_core.arguments import GRAPH_MODELS, NETWORK_MODELS, check_metric, of_all_scores
 from specrec_core.chunks import DENSE
+from specrec_core.cooccurrence import PAIRS
 from specrec_core.crew import CGROUP
 from specrec_core.neural import CELLS_ON_CPU, CELLS_ON_GPU
 from specrec_core.objectives import OBJECTIVES
@@ -190,7 +191,12 @@ def _step(e: Experiment, users: int, items: int, train: int, count: int, table: 
         step += 18 * batch * batch * FLOAT
     if e.debias == "ipl":  # of all training pairs
         step += 40 * train
-    return count * step
+    if e.temperature_unrelated is None:
+        return count * step
+    # What the rows of a batch have to do with columns, which is more where there are more of them;
+    # and pairs of that, of all replicas.
+    step += 45 * batch * train // min(users, items) * INTEGER
+    return count * step + 6 * PAIRS * INTEGER
 
 
 def _evaluation(

@@ -16,20 +16,28 @@ from specrec_core.strengths import Strength, listed
 
 
 class Apart:
-    """An optimiser for each replica, with a rate of its own, on its part of the same tables."""
+    """An optimiser of each replica's own part of the tables, at a rate of its own.
+
+    Replicas of one rate are a group of its parameters, so that few kernels update all of them.
+    """
 
     def __init__(self, name: str, model: MF, rates: Sequence[float]) -> None:
         self.tables = list(model.parameters())
         self.own = [[table.detach()[r] for table in self.tables] for r in range(len(rates))]
-        self.each = [_made(name, own, rate) for own, rate in zip(self.own, rates, strict=True)]
+        groups: dict[float, list[Tensor]] = {}
+        for rate, own in zip(rates, self.own, strict=True):
+            groups.setdefault(rate, []).extend(own)
+        self.first_of = [rates.index(rate) for rate in groups]  # a replica of each group
+        self.of_all = _made(name, [{"params": own, "lr": lr} for lr, own in groups.items()])
 
     def step(self, tables: Sequence[Tensor] | None = None, first: int = 0) -> None:
         """Of all replicas; or of those whose part of the ``tables`` these are, from the first."""
         given = self.tables if tables is None else tables
+        self.of_all.zero_grad()  # what gets no gradient is left as it is
         for r in range(len(given[0])):
             for own, table in zip(self.own[first + r], given, strict=True):
                 own.grad = None if table.grad is None else table.grad[r]
-            self.each[first + r].step()
+        self.of_all.step()
 
 
 Stepper = torch.optim.Optimizer | Apart
@@ -37,15 +45,18 @@ Stepper = torch.optim.Optimizer | Apart
 
 def of_rows_alone(stepper: Stepper) -> bool:
     """Whether it takes sparse gradients, of the rows that a batch touches."""
-    one = stepper.each[0] if isinstance(stepper, Apart) else stepper
-    return isinstance(one, torch.optim.SparseAdam)
+    of_all = stepper.of_all if isinstance(stepper, Apart) else stepper
+    return isinstance(of_all, torch.optim.SparseAdam)
 
 
 def set_rate(stepper: Stepper, rate: Strength) -> None:
     """The learning rate from now on: a number, or one for each replica where they are `Apart`."""
-    each = stepper.each if isinstance(stepper, Apart) else [stepper]
-    for one, value in zip(each, listed(rate, len(each)), strict=True):
-        one.param_groups[0]["lr"] = value
+    if isinstance(stepper, Apart):
+        values = listed(rate, len(stepper.own))
+        for group, first in zip(stepper.of_all.param_groups, stepper.first_of, strict=True):
+            group["lr"] = values[first]
+    else:
+        stepper.param_groups[0]["lr"] = rate
 
 
 def optimizer_of(name: str, model: MF, learning_rate: Strength) -> Stepper:
@@ -59,18 +70,17 @@ def optimizer_of(name: str, model: MF, learning_rate: Strength) -> Stepper:
     one_of("optimizer", name, OPTIMIZERS)
     if isinstance(learning_rate, Tensor):
         return Apart(name, model, listed(learning_rate, len(model.seeds)))
-    return _made(name, list(model.parameters()), learning_rate)
+    return _made(name, [{"params": list(model.parameters()), "lr": learning_rate}])
 
 
-def _made(name: str, parameters: list[Tensor], rate: float) -> torch.optim.Optimizer:
+def _made(name: str, groups: list[dict[str, Any]]) -> torch.optim.Optimizer:
     if name == "adam":
-        return torch.optim.Adam(parameters, lr=rate, fused=True)
+        return torch.optim.Adam(groups, fused=True)
     if name == "adamw":
-        return torch.optim.AdamW(parameters, lr=rate, weight_decay=0.01, fused=True)
+        return torch.optim.AdamW(groups, weight_decay=0.01, fused=True)
     if name == "lazy_adam":
-        return torch.optim.SparseAdam(parameters, lr=rate)
-    momentum = 0.9 if name == "momentum" else 0.0
-    return torch.optim.SGD(parameters, lr=rate, momentum=momentum)
+        return torch.optim.SparseAdam(groups)
+    return torch.optim.SGD(groups, momentum=0.9 if name == "momentum" else 0.0)
 
 
 def carry_state(old: Stepper, new: Stepper, replicas: Tensor) -> None:
@@ -81,7 +91,7 @@ def carry_state(old: Stepper, new: Stepper, replicas: Tensor) -> None:
     if isinstance(old, Apart) and isinstance(new, Apart):
         for now, r in enumerate(replicas.tolist()):
             for before, after in zip(old.own[r], new.own[now], strict=True):
-                new.each[now].state[after] = old.each[r].state[before]
+                new.of_all.state[after] = old.of_all.state[before]
         return
     assert isinstance(old, torch.optim.Optimizer) and isinstance(new, torch.optim.Optimizer)
     pairs = zip(old.param_groups[0]["params"], new.param_groups[0]["params"], strict=True)

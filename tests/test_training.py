@@ -13,7 +13,7 @@ from specrec_core.corrections import Debiasing
 from specrec_core.evaluation import evaluate, popularity_groups
 from specrec_core.models import MF, gather, generator
 from specrec_core.regularization import Regularizer
-from specrec_core.replicas import optimizer_of
+from specrec_core.replicas import optimizer_of, set_rate
 from specrec_core.sampling import EpochSampler
 from specrec_core.steps import Objective, RowSteps
 from specrec_core.training import History, fit, track_popularity, track_spectra
@@ -176,6 +176,24 @@ def test_two_steps_of_an_optimiser(optimizer, data):
                 table.mul_(1 - 0.01 * rate).sub_(rate * moved)
     for got, expected in zip(seen[2], tables, strict=True):
         torch.testing.assert_close(got, expected.detach())
+
+
+def test_each_replica_steps_at_its_own_rate(data, device):
+    model = make("mf", data, range(4), device)
+    apart = optimizer_of("sgd", model, torch.tensor([0.5, 0.25, 0.5, 0.125]))
+    before = [table.detach().clone() for table in model.parameters()]
+    for table in model.parameters():
+        table.grad = torch.ones_like(table)
+    apart.step()
+    set_rate(apart, torch.tensor([2.0, 1.0, 2.0, 4.0]))
+    apart.step()
+    some = model.part(slice(1, 3))  # the two in the middle
+    for table in some.parameters():
+        table.grad = torch.ones_like(table)
+    apart.step(list(some.parameters()), 1)
+    moved = torch.tensor([2.5, 1.25 + 1.0, 2.5 + 2.0, 4.125], device=device).view(4, 1, 1)
+    for table, first in zip(model.parameters(), before, strict=True):
+        torch.testing.assert_close(table.detach(), first - moved)
 
 
 def test_lazy_adam_moves_touched_rows_alone(data, device):
