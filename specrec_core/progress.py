@@ -1,7 +1,9 @@
-"""A progress bar where tqdm is installed, and plain lines where it is not."""
+"""A progress bar where tqdm is installed, and plain lines where it is not; output that may end."""
 
 from __future__ import annotations
 
+import contextlib
+import os
 import sys
 import time
 from collections.abc import Iterable, Iterator
@@ -24,6 +26,17 @@ def say(text: str, show: bool = True) -> None:
     """
     if show:
         print(f"\r{text}", file=sys.stderr, flush=True)
+
+
+@contextlib.contextmanager
+def until_closed() -> Iterator[None]:
+    """Print as long as somebody reads: what goes to `head` may end early, and that is no error."""
+    try:
+        yield
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Python flushes once more as it exits.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 class _Lines:

@@ -22,6 +22,7 @@ from specrec_core import catalogue, claims, crew, parts, records, scheduling
 from specrec_core.arguments import device_named
 from specrec_core.estimates import Estimate, Room, duration, span
 from specrec_core.parts import Together, Work
+from specrec_core.progress import until_closed
 from specrec_core.records import Experiment
 
 
@@ -221,7 +222,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         experiments = wanted(options.only)
         if options.command == "show":
-            show(experiments)
+            with until_closed():
+                show(experiments)
             return 0
         dask = getattr(options, "dask", None)
         # Those of other machines are looked for there.
@@ -229,7 +231,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ValueError as error:
         parser.error(str(error))
     if options.command == "list":
-        report(missing(experiments), Estimate(list(records.known()), device))
+        with until_closed():
+            report(missing(experiments), Estimate(list(records.known()), device))
         return 0
     if options.results:
         os.environ["SPECREC_RESULTS"] = options.results

@@ -355,3 +355,12 @@ def test_the_catalogue_is_consistent():
         catalogue.suite("no-such-chapter")
     with pytest.raises(ValueError, match="profile is"):
         catalogue.suite("01_spectra", "huge")
+
+
+def test_output_may_end_before_its_end():
+    """As `list | head` does: the reader is gone when the first line comes."""
+    command = [sys.executable, "-m", "specrec_core.experiments", "list", "--only", "12_double_peak"]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen(command, **pipes) as process:
+        process.stdout.close()
+        assert (process.stderr.read(), process.wait()) == ("", 0)
