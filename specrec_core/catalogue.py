@@ -100,6 +100,7 @@ def chapters() -> dict[str, Chapter]:
         part4_spikes,
         part4_uses,
         part5_collapse,
+        part5_robustness,
         part5_scaling,
     )
 
@@ -113,6 +114,7 @@ def chapters() -> dict[str, Chapter]:
         **part4_proof.CHAPTERS,
         **part4_uses.CHAPTERS,
         **part5_scaling.CHAPTERS,
+        **part5_robustness.CHAPTERS,
         **part5_collapse.CHAPTERS,
     }
 

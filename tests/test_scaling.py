@@ -11,6 +11,7 @@ from specrec_core import (
     collapse_claims,
     datasets,
     gain_claims,
+    part5_robustness,
     part5_scaling,
     scaling_claims,
     scaling_suites,
@@ -332,9 +333,12 @@ def test_noise_is_judged_after_equal_epochs():
         assert not takes({**records, "d": noisy})[0]
 
 
-@pytest.mark.parametrize("chapter", list(part5_scaling.CHAPTERS))
+SCALING = {**part5_scaling.CHAPTERS, **part5_robustness.CHAPTERS}
+
+
+@pytest.mark.parametrize("chapter", list(SCALING))
 def test_suites_and_claims_fit_together(chapter):
-    entry = part5_scaling.CHAPTERS[chapter]
+    entry = SCALING[chapter]
     suites = {(p, d): entry.suite(p, d) for p in catalogue.PROFILES for d in catalogue.DATA}
     for data in catalogue.DATA:
         assert len({tuple(suites[p, data]) for p in catalogue.PROFILES}) == 1  # the same labels
