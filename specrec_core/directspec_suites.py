@@ -61,6 +61,8 @@ DIFFERENCES: dict[str, dict[str, Any]] = {
     "no self-similarity": {"self_similarity": False},
     "temperature as divisor": {"temperature": 1 / 3},
     "Adam": {"optimizer": "adam", "learning_rate": 1e-3, "decay": 1.0},
+    # The files of LightGCN differ in more than temperatures: only one has a penalty.
+    "LightGCN, no penalty": GCN,
 }
 
 # The same protocol for every method: Adam, a validation split, early stopping on NDCG@10, four
@@ -179,7 +181,7 @@ OFFICIAL_ELSEWHERE: dict[str, dict[str, Any]] = {
 }
 # Positions in the grids of MF that were run there; the others have those of CiteULike.
 CHOSEN_ELSEWHERE: dict[str, dict[str, int]] = {
-    "gowalla": {"BPR": 0, "DirectSpec+": 3},
+    "gowalla": {"BPR": 0, "DirectSpec+": 3, "DirectAU": 2},
     "yelp2018": {},
 }
 ADAPTIVE_ELSEWHERE: dict[str, dict[str, Any]] = {
@@ -192,6 +194,7 @@ BESIDE: dict[str, dict[str, dict[str, Any]]] = {
     "gowalla": {
         "a smaller rate": {"learning_rate": 3e-4, "epochs": 180, "patience": 10},
         "positives by users": {"positives": "users"},
+        "a shrink of 0.3": {"shrink": 0.3},
     },
 }
 OFFICIAL_BESIDE = "the official settings, two τ"
