@@ -56,6 +56,25 @@ def test_half_the_rate_has_as_many_times_the_epochs(suite):
     )
 
 
+@pytest.mark.parametrize("baseline", ["MF BPR", "LightGCN BPR", "gowalla MF BPR"])
+def test_baselines_on_all_of_train_have_the_settings_that_were_chosen(suite, baseline):
+    refit, chosen = suite[f"{baseline}, all of train"], suite[baseline]
+    assert refit.validation == 0 and refit.epochs < chosen.epochs
+    assert refit == chosen.with_(
+        validation=0.0, epochs=refit.epochs, evaluate_every=refit.evaluate_every
+    )
+
+
+@pytest.mark.parametrize("name", suites.OFFICIAL_BESIDE)
+def test_the_official_settings_with_a_part_held_out(suite, name):
+    beside = suite[suites.beside_label(name, "gowalla")]
+    assert beside.validation == suite["gowalla MF BPR"].validation > 0
+    official = suite["gowalla official MF, adaptive"]
+    assert beside == official.with_(
+        validation=beside.validation, seeds=beside.seeds, **suites.OFFICIAL_BESIDE[name]
+    )
+
+
 def test_one_thing_is_changed_at_a_time(suite):
     for name, values in suites.SENSITIVITY.items():
         chosen = suite[suites.sensitivity_label(name, values[0])]
